@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Live patching of running processes: the rooms, and who may enter which.
+
+::
+
+    4  watch      new processes get their patches (a later issue)
+    3  apply      artifact -> patched process       build   compiled code -> artifact
+    2  loading    code and data into a tracee
+       tracee     a process we hold
+    1  process    a process, looked at and left alone
+       artifact   the contract between builder and injector
+    0  elf   cpu   kernel   report   errors
+
+A room imports only from rooms on lower floors, those that its row in
+``tests/unit/test_layers.py`` names; every room may import ``errors``.
+``tracee`` and ``loading`` share a floor: ``loading`` may enter ``tracee``.
+``__main__`` (managed host) and ``build_main`` (build host) translate between
+people or programs and the jobs, and decide nothing.
+
+This module imports nothing.
+"""
