@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures that every test may ask for.
+
+A test that asks for ``cpu`` runs once for each architecture; what it compiles is compiled for that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from livepatch.cpu import ALL, Cpu
+from tests.harness import product, toolchain
+from tests.harness.program import Program
+
+
+@pytest.fixture(params=ALL, ids=[each.name for each in ALL])
+def cpu(request: pytest.FixtureRequest) -> Cpu:
+    """An architecture, as the value that ``livepatch.cpu`` has for it."""
+    return request.param
+
+
+@pytest.fixture
+def compile(request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """``compile(source, *flags) -> Path``: gcc, each result kept for its content.
+
+    Sources stand in ``tests/programs`` or beside the test. For the architecture of ``cpu`` where the test
+    asks for that, for the compiler's own where it gives no ``-m32``.
+    """
+    bits = ()
+    if "cpu" in request.fixturenames:
+        bits = (toolchain.BITS[request.getfixturevalue("cpu").name],)
+    here = request.path.parent
+
+    def compiled(*sources: Path | str, name: str | None = None) -> Path:
+        paths = [source for source in sources if not str(source).startswith("-")]
+        flags = tuple(str(flag) for flag in sources if str(flag).startswith("-"))
+        found = [here / path if (here / path).exists() else path for path in paths]
+        return toolchain.gcc(*found, flags=(*bits, *flags), name=name)
+
+    return compiled
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Program]]:
+    """``start(program, *arguments) -> Program``: a process that is ready; the end of the test kills it."""
+    with ExitStack() as running:
+        yield lambda *arguments, **options: running.enter_context(Program(*arguments, **options))
+
+
+@pytest.fixture
+def object_pair(request: pytest.FixtureRequest) -> Callable[..., toolchain.Pair]:
+    """``object_pair(main, unit, linkage="pie", flags=()) -> Pair`` for the architecture of ``cpu``.
+
+    ``unit`` is old as it stands and new with ``-DFIXED``. Sources as in ``compile``.
+    """
+    cpu = request.getfixturevalue("cpu")
+    here = request.path.parent
+
+    def built(
+        main: str = "worker.c", unit: str = "work.c", linkage: str = "pie", flags: tuple[str, ...] = ()
+    ) -> toolchain.Pair:
+        paths = [here / name if (here / name).exists() else name for name in (main, unit)]
+        return toolchain.pair(*paths, arch=cpu.name, linkage=linkage, flags=flags)
+
+    return built
+
+
+@pytest.fixture
+def build_patch(tmp_path: Path) -> Callable[..., Path]:
+    """``build_patch(pair, name="fix", version="1") -> Path``: the artifact, by the product's own builder."""
+
+    def built(pair: toolchain.Pair, name: str = "fix", version: str = "1") -> Path:
+        return product.build(pair, tmp_path / f"{name}-{version}.lp.o", name=name, version=version)
+
+    return built
+
+
+@pytest.fixture
+def livepatch() -> Callable[..., product.Answer]:
+    """``livepatch(act, *arguments) -> Answer``: the host program as a separate process, its report read."""
+    return product.livepatch
