@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from .relocations import Relocation
+from .signal_frame import FloatingPoint, SignalFrame
 
 Registers = Tuple[int, ...]
 
@@ -47,6 +48,7 @@ class Cpu:
     decode_jump: Callable[[bytes, int], Optional[int]]  # (instruction bytes, from) -> to
     syscall_gadgets: Tuple[Tuple[bytes, int], ...]  # (instructions, words they pop before their ret)
     sigreturn_gadgets: Tuple[bytes, ...]  # instructions that call rt_sigreturn with the stack pointer as it is
+    signal_frame: Callable[[Sequence[int], int, FloatingPoint, int, int, int], SignalFrame]  # see build_x86_64
     syscall_table: Callable[[], Mapping[int, str]]  # number -> name
     relocations: Mapping[int, Relocation]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from . import jump, syscalls
+from . import jump, signal_frame, syscalls
 from .architecture import Cpu
 from .relocations import I386 as RELOCATIONS
 
@@ -46,6 +46,7 @@ I386 = Cpu(
         (b"\xcd\x80\x5d\x5a\x59\xc3", 3),  # the vdso's: int $0x80; pop %ebp; pop %edx; pop %ecx; ret
     ),
     sigreturn_gadgets=(b"\xb8\xad\x00\x00\x00\xcd\x80",),  # mov $173,%eax; int $0x80
+    signal_frame=signal_frame.build_i386,
     syscall_table=syscalls.i386,
     relocations=RELOCATIONS,
 )

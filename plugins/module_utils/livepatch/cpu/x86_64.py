@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from . import jump, syscalls
+from . import jump, signal_frame, syscalls
 from .architecture import Cpu
 from .relocations import X86_64 as RELOCATIONS
 
@@ -49,6 +49,7 @@ X86_64 = Cpu(
         b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05",  # mov $15,%rax; syscall: glibc's __restore_rt
         b"\xb8\x0f\x00\x00\x00\x0f\x05",  # mov $15,%eax; syscall: musl's, Go's
     ),
+    signal_frame=signal_frame.build_x86_64,
     syscall_table=syscalls.x86_64,
     relocations=RELOCATIONS,
 )
