@@ -54,7 +54,7 @@ def start() -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def object_pair(request: pytest.FixtureRequest) -> Callable[..., toolchain.Pair]:
-    """``object_pair(main, unit, linkage="pie", flags=()) -> Pair`` for the architecture of ``cpu``.
+    """``object_pair(main, unit, linkage="pie", flags=(), support=()) -> Pair`` for ``cpu``'s architecture.
 
     ``unit`` is old as it stands and new with ``-DFIXED``. Sources as in ``compile``.
     """
@@ -62,10 +62,16 @@ def object_pair(request: pytest.FixtureRequest) -> Callable[..., toolchain.Pair]
     here = request.path.parent
 
     def built(
-        main: str = "worker.c", unit: str = "work.c", linkage: str = "pie", flags: tuple[str, ...] = ()
+        main: str = "worker.c",
+        unit: str = "work.c",
+        linkage: str = "pie",
+        flags: tuple[str, ...] = (),
+        support: tuple[str, ...] = (),
     ) -> toolchain.Pair:
-        paths = [here / name if (here / name).exists() else name for name in (main, unit)]
-        return toolchain.pair(*paths, arch=cpu.name, linkage=linkage, flags=flags)
+        main, unit, *support = (
+            here / name if (here / name).exists() else name for name in (main, unit, *support)
+        )
+        return toolchain.pair(main, unit, cpu.name, linkage, flags, tuple(support))
 
     return built
 

@@ -105,7 +105,12 @@ class Pair:
 
 
 def pair(
-    main: Path | str, unit: Path | str, arch: str, linkage: str = "pie", flags: tuple[str, ...] = ()
+    main: Path | str,
+    unit: Path | str,
+    arch: str,
+    linkage: str = "pie",
+    flags: tuple[str, ...] = (),
+    support: tuple[Path | str, ...] = (),
 ) -> Pair:
     """A program of two units, where ``unit`` is old as it stands and new with ``-DFIXED``.
 
@@ -113,6 +118,7 @@ def pair(
     function, which is what the builder asks for.
 
     :param linkage: one of ``LINKAGES``; with ``library`` the unit becomes a shared library of its own
+    :param support: more sources of the program
     """
     position = ("-fPIC",) if linkage == "library" else EXECUTABLES[linkage]
     compiling = tuple(flag for flag in position if flag not in _LINKING)
@@ -122,9 +128,9 @@ def pair(
     if linkage == "library":
         name = f"lib{old.stem}.so"
         library = gcc(old, flags=(BITS[arch], "-shared", f"-Wl,-soname,{name}"), name=name)
-        program = gcc(main, library, flags=(BITS[arch], *flags))
+        program = gcc(main, *support, library, flags=(BITS[arch], *flags))
         return Pair(program, program.parent / name, old, new)
-    program = gcc(main, old, flags=(BITS[arch], *position, *flags))
+    program = gcc(main, *support, old, flags=(BITS[arch], *position, *flags))
     return Pair(program, program, old, new)
 
 

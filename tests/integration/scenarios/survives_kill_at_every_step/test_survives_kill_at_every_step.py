@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SIGKILL to the injector before and after each call that changes the process (every call: tests/soak)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.killing import gallery
+from tests.killing.judge import OLD, Range
+
+
+@pytest.fixture
+def target(object_pair, start, build_patch) -> Range:
+    """The kill target of this architecture, running, and the patch of its two functions."""
+    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
+    return Range(start(pair.program), build_patch(pair, name="pairwise"))
+
+
+@pytest.mark.parametrize("act", ["apply", "revert"])
+def test_a_killed_act_leaves_old_or_new_or_says_interrupted(target, act):
+    found = gallery.shoot_through(target, act)
+    assert set(found) == {"old", "new", "interrupted"}, found
+
+
+def test_a_killed_recovery_is_recovered(target):
+    for act, wound in gallery.interruptions(target):
+        assert gallery.shoot_through_recovery(target, act, wound)
+    assert target.state() == OLD

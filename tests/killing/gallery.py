@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All shots of one act: from the first call that counts to the first run that ends before its shot."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+from . import injector
+from .judge import INTERRUPTED, NEW, OLD, Range, shoot
+
+# The state in which an act finds the target, and the command that leads back there from anywhere.
+_BEFORE = {"apply": (OLD, "revert"), "revert": (NEW, "apply")}
+
+
+def shots(every: bool) -> Iterator[injector.Shot]:
+    """Every call (``every``), or before and after each call that changes the target; without end."""
+    for number in itertools.count(1):
+        yield injector.Shot(number, every=every)
+        if not every:
+            yield injector.Shot(number, after=True)
+
+
+def shoot_through(at: Range, act: str, every: bool = False) -> Counter[str]:
+    """Kill ``apply`` or ``revert`` at each of its calls; how often each state was left behind.
+
+    After each kill the next writing command, once its own opposite and once the same again, has to bring the
+    target to where it belongs.
+    """
+    found: Counter[str] = Counter()
+    start, back = _BEFORE[act]
+    assert at.bring(back) == start
+    for shot in shots(every):
+        state = shoot(at, act, shot)
+        if state is None:
+            break
+        found[state] += 1
+        if shot.number % 4 == 0:
+            at.bring(act)
+        assert at.bring(back) == start
+    at.bring("revert")
+    return found
+
+
+def interruptions(at: Range) -> list[tuple[str, injector.Shot]]:
+    """Shots that leave something to recover: first and last such of an ``apply``, last of a ``revert``."""
+    chosen = []
+    for act in ("apply", "revert"):
+        start, back = _BEFORE[act]
+        assert at.bring(back) == start
+        calls = injector.run(at.arguments(act)).calls
+        writes = [number for number, call in enumerate(calls, 1) if "/" in call]
+        useful = []
+        for number in writes:
+            assert at.bring(back) == start
+            shot = injector.Shot(number, after=True)
+            if shoot(at, act, shot) == INTERRUPTED:
+                useful.append((act, shot))
+        assert useful, f"no write of {act} leaves anything interrupted"
+        chosen += [useful[0], useful[-1]] if act == "apply" else [useful[-1]]
+    return chosen
+
+
+def shoot_through_recovery(at: Range, act: str, wound: injector.Shot, every: bool = False) -> Counter[str]:
+    """Interrupt ``act`` with ``wound``, kill ``recover`` at each of its calls, and recover for good."""
+    found: Counter[str] = Counter()
+    start, back = _BEFORE[act]
+    for shot in shots(every):
+        assert at.bring(back) == start
+        if shoot(at, act, wound) != INTERRUPTED:
+            continue  # another interleaving of the threads moved the call; the next number finds its own
+        state = shoot(at, "recover", shot)
+        if state is None:
+            break
+        found[state] += 1
+        at.bring("recover")
+    at.bring("revert")
+    return found
