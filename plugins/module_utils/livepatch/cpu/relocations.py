@@ -24,7 +24,7 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterable, Mapping, NamedTuple, Optional
+from typing import Callable, Iterable, Mapping, NamedTuple
 
 
 class Operands(NamedTuple):
@@ -111,8 +111,8 @@ class Relocation:
     name: str
     width: int = 0
     fit: Fit = Fit.WRAPS
-    formula: Optional[Formula] = None
-    stub: Optional[Stub] = None
+    formula: Formula | None = None
+    stub: Stub | None = None
 
     def encode(self, value: int, address_width: int) -> bytes:
         """The field's new bytes.
@@ -142,7 +142,9 @@ class Relocation:
         return self.formula is ABSOLUTE and self.width == 4 and self.fit is not Fit.WRAPS
 
 
-def _table(prefix: str, supported: Mapping[int, Relocation], unsupported: Mapping[int, str]) -> Dict[int, Relocation]:
+def _table(
+    prefix: str, supported: Mapping[int, Relocation], unsupported: Mapping[int, str]
+) -> dict[int, Relocation]:
     assert not set(supported) & set(unsupported)
     table = {number: Relocation(prefix + name) for number, name in unsupported.items()}
     for number, entry in supported.items():
@@ -150,7 +152,7 @@ def _table(prefix: str, supported: Mapping[int, Relocation], unsupported: Mappin
     return table
 
 
-def _run(first: int, names: Iterable[str]) -> Dict[int, str]:
+def _run(first: int, names: Iterable[str]) -> dict[int, str]:
     return dict(enumerate(names, first))
 
 

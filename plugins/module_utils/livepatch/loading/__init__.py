@@ -1,0 +1,16 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Code and data brought into a process.
+
+::
+
+    artifact ELF --lay_out--> Layout ----------------+
+                                                     |
+    manifest + link map --resolve--> addresses ------+--link--> bytes --load--> mappings
+                                                     |
+    memory map + Layout --place--> two addresses ----+
+
+``fields``, ``layout``, ``link``, ``place`` and ``scope`` take data and return data.
+``resolve`` looks into the process and changes nothing.  ``load`` alone acts,
+through a thread that ``tracee`` holds.
+"""
