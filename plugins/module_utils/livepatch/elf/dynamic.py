@@ -15,6 +15,7 @@ from . import (
     DT_JMPREL,
     DT_NEEDED,
     DT_NULL,
+    DT_PLTGOT,
     DT_PLTREL,
     DT_PLTRELSZ,
     DT_REL,
@@ -50,6 +51,11 @@ from .versions import SymbolVersions, read_definitions, read_indices, read_needs
 # what a lookup can find (glibc elf/dl-lookup.c, check_match and do_lookup_x)
 _FOUND_TYPES = frozenset((STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC))
 _FOUND_BINDINGS = frozenset((STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE))
+
+# Entries that are addresses: what glibc adds the bias to in place (elf/get-dynamic-info.h), all of them or
+# none, and what it leaves as the file has it.
+RELOCATED = (DT_HASH, DT_PLTGOT, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_JMPREL, DT_VERSYM, DT_GNU_HASH)
+LEFT_ALONE = (DT_VERDEF, DT_VERNEED)
 
 _LONGEST_VERSIONS = 1 << 20  # bytes of a version table: an index has 15 bits, a record 16 bytes
 

@@ -31,7 +31,7 @@ from . import (
     SHT_SYMTAB_SHNDX,
     Malformed,
 )
-from .dynamic import DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
+from .dynamic import LEFT_ALONE, RELOCATED, DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
 from .layout import Buffer, Layout, Relocation, Segment, covering, of_ident, table_size
 from .notes import build_id
 from .symbols import StringTable, Symbol, read_symbols
@@ -57,7 +57,7 @@ class Section(NamedTuple):
 class ElfFile:
     """What the bytes of one ELF file say.
 
-    :param data: the whole file: bytes, mmap or memoryview; not copied
+    :param data: the whole file: bytes, mmap or memoryview; not copied, and exported as long as this lives
     :param name: what messages call it
     :ivar elf_class: 32 or 64
     :ivar machine: e_machine, EM_*
@@ -213,7 +213,9 @@ class ElfFile:
     @cached_property
     def dynamic_tables(self) -> DynamicTables:
         """What the dynamic section leads to: symbols and relocations as a dynamic linker finds them."""
-        return DynamicTables(self._layout, self.read, self._room, self.dynamic, first_values(self.dynamic))
+        values = first_values(self.dynamic)
+        pointers = {tag: values[tag] for tag in RELOCATED + LEFT_ALONE if tag in values}
+        return DynamicTables(self._layout, self.read, self._room, self.dynamic, pointers)
 
     def plt_slots(self) -> List[PltSlot]:
         """A slot for each function that is called through the PLT."""

@@ -19,37 +19,14 @@ import errno
 from functools import cached_property
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from . import (
-    DT_GNU_HASH,
-    DT_HASH,
-    DT_JMPREL,
-    DT_PLTGOT,
-    DT_REL,
-    DT_RELA,
-    DT_STRTAB,
-    DT_SYMTAB,
-    DT_VERDEF,
-    DT_VERNEED,
-    DT_VERSYM,
-    PN_XNUM,
-    PT_DYNAMIC,
-    PT_GNU_EH_FRAME,
-    PT_LOAD,
-    PT_NOTE,
-    Malformed,
-)
-from .dynamic import DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
+from . import PN_XNUM, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, Malformed
+from .dynamic import LEFT_ALONE, RELOCATED, DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
 from .layout import IDENT, Layout, Relocation, Segment, covering, of_ident, table_size
 from .notes import build_id
 from .symbols import Symbol
 
 PAGE = 4096
 LONGEST_READ = 1 << 28  # bytes: no table of a real image is longer, and a false header shall not cost more
-
-# What glibc adds the bias to in place (elf/get-dynamic-info.h), all of them or none ...
-_RELOCATED = (DT_HASH, DT_PLTGOT, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_REL, DT_JMPREL, DT_VERSYM, DT_GNU_HASH)
-# ... and what it leaves as the file has it.
-_LEFT_ALONE = (DT_VERDEF, DT_VERNEED)
 
 
 class Range(NamedTuple):
@@ -183,7 +160,7 @@ class LoadedImage:
     def _pointers(self) -> Dict[int, int]:
         """The addresses in the dynamic section, undone what ld.so did to them."""
         values = first_values(self.dynamic)
-        raw = {tag: values[tag] for tag in _RELOCATED if tag in values}
+        raw = {tag: values[tag] for tag in RELOCATED if tag in values}
         undone = {tag: self.link_address(value) for tag, value in raw.items()}
         as_is, moved = self._all_loaded(raw.values()), self._all_loaded(undone.values())
         if as_is and moved and self.bias:
@@ -191,7 +168,7 @@ class LoadedImage:
         if not as_is and not moved:
             raise Malformed("the dynamic section points outside of the image")
         pointers = undone if moved else raw
-        pointers.update((tag, values[tag]) for tag in _LEFT_ALONE if tag in values)
+        pointers.update((tag, values[tag]) for tag in LEFT_ALONE if tag in values)
         return pointers
 
     def _all_loaded(self, addresses: Iterable[int]) -> bool:
