@@ -112,10 +112,9 @@ class Program:
 
     def __str__(self) -> str:
         code = self._process.poll()
-        if code is None:
-            state = "alive"
-        else:
-            state = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+        state = "alive" if code is None else f"exit {code}"
+        if code is not None and code < 0:
+            state = f"killed by {signal.Signals(-code).name}"
         return f"{self.path.name} (pid {self.pid}, {state})"
 
     def __enter__(self) -> Program:

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What nearly every scenario starts from: a running program and the patch for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.harness.product import Answer, livepatch
+from tests.harness.program import Program
+from tests.harness.toolchain import Pair
+
+
+class Patient(NamedTuple):
+    """A running program and a patch that fits it; acts are limited to this process."""
+
+    program: Program
+    artifact: Path
+    pair: Pair
+
+    @property
+    def pid(self) -> int:
+        """The program's."""
+        return self.program.pid
+
+    def apply(self, *options: object) -> Answer:
+        """``livepatch apply --pid``."""
+        return livepatch("apply", "--pid", self.pid, self.artifact, *options)
+
+    def check(self, *options: object) -> Answer:
+        """``livepatch check --pid``: the dry run."""
+        return livepatch("check", "--pid", self.pid, self.artifact, *options)
+
+    def revert(self, *options: object) -> Answer:
+        """``livepatch revert --pid``."""
+        return livepatch("revert", "--pid", self.pid, self.artifact, *options)
+
+
+@pytest.fixture
+def patient(
+    object_pair: Callable[..., Pair], build_patch: Callable[..., Path], start: Callable[..., Program]
+) -> Callable[..., Patient]:
+    """``patient(main, unit, *arguments, linkage="pie", flags=()) -> Patient``; worker.c and work.c by default."""
+
+    def ready(
+        main: str = "worker.c",
+        unit: str = "work.c",
+        *arguments: object,
+        linkage: str = "pie",
+        flags: tuple = (),
+    ) -> Patient:
+        pair = object_pair(main, unit, linkage=linkage, flags=flags)
+        return Patient(start(pair.program, *arguments), build_patch(pair), pair)
+
+    return ready

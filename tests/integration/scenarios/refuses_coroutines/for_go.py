@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An artifact for a Go program: no builder of ours makes one, and the refusal must not depend on its absence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from livepatch.cpu import Cpu
+from tests.harness import product, toolchain
+
+
+def artifact(program: Path, function: str, folder: Path, cpu: Cpu) -> Path:
+    """A patch that fits in everything: identity, addresses and bytes are those of the Go function.
+
+    Made from a small C patch of our own whose manifest is rewritten; an artifact's id is its file's digest, so
+    that the result is as good as a built one.
+    """
+    source = folder / "small.c"
+    source.write_text(
+        "#ifdef FIXED\nint small(int x) { return x + 2; }\n#else\nint small(int x) { return x + 1; }\n#endif\n"
+    )
+    main = folder / "main.c"
+    main.write_text("extern int small(int);\nint main(int argc, char **argv) { return small(argc); }\n")
+    pair = toolchain.pair(main, source, cpu.name, "non_pie")
+    made = product.build(pair, folder / "go.lp.o", "go", "1")
+
+    manifest_file = folder / "manifest.json"
+    subprocess.run(
+        ["objcopy", "-O", "binary", "--only-section=.livepatch.manifest", "--set-section-flags",
+         ".livepatch.manifest=alloc", str(made), str(manifest_file)],
+        check=True,
+    )  # fmt: skip
+    manifest = json.loads(manifest_file.read_bytes())
+    with program.open("rb") as file:
+        elf = ELFFile(file)
+        (symbol,) = elf.get_section_by_name(".symtab").get_symbol_by_name(function)
+        address, size = symbol["st_value"], symbol["st_size"]
+        digest = hashlib.sha256()
+        for segment in elf.iter_segments("PT_LOAD"):
+            if segment["p_flags"] & 1:
+                digest.update(segment.data())
+                start = address - segment["p_vaddr"]
+                code = segment.data()[start : start + size]
+    manifest["target"].update(
+        build_id=None, text_sha256=digest.hexdigest(), name=program.name, soname=None, type="ET_EXEC"
+    )
+    (entry,) = manifest["functions"]
+    entry.update(
+        name=function,
+        ranges=[{"address": address, "size": size, "sha256": hashlib.sha256(code).hexdigest()}],
+        text_relocations=[],
+        copies=[],
+    )
+    manifest_file.write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")))
+    subprocess.run(
+        ["objcopy", "--update-section", f".livepatch.manifest={manifest_file}", str(made)], check=True
+    )
+    return made
