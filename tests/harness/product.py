@@ -75,11 +75,17 @@ def livepatch(act: str, *arguments: object) -> Answer:
         raise AssertionError(shown) from None
 
 
-def build(pair: Pair, artifact: Path, name: str, version: str) -> Path:
-    """Make a patch with ``livepatch build`` from a pair of objects, the way a build host does."""
+def build_command(pair: Pair, artifact: Path, name: str, version: str) -> list[str]:
+    """The command line of ``livepatch build`` for a pair of objects."""
     line: list[object] = [sys.executable, "-m", "livepatch.build_main", "build", "--json"]
     line += ["--target", pair.target, "--old-objects", pair.old, "--new-objects", pair.new]
     line += ["--name", name, "--version", version, "--dest", artifact]
-    done = subprocess.run([str(word) for word in line], env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(map(str, line))}\n{done.stdout}\n{done.stderr}"
+    return [str(word) for word in line]
+
+
+def build(pair: Pair, artifact: Path, name: str, version: str) -> Path:
+    """Make a patch from a pair of objects, the way a build host does."""
+    line = build_command(pair, artifact, name, version)
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(line)}\n{done.stdout}\n{done.stderr}"
     return artifact

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
 from livepatch.cpu import Cpu
-from tests.harness import product, toolchain
+from tests.harness import manifests, product, toolchain
 
 
 def artifact(program: Path, function: str, folder: Path, cpu: Cpu) -> Path:
@@ -30,13 +29,7 @@ def artifact(program: Path, function: str, folder: Path, cpu: Cpu) -> Path:
     pair = toolchain.pair(main, source, cpu.name, "non_pie")
     made = product.build(pair, folder / "go.lp.o", "go", "1")
 
-    manifest_file = folder / "manifest.json"
-    subprocess.run(
-        ["objcopy", "-O", "binary", "--only-section=.livepatch.manifest", "--set-section-flags",
-         ".livepatch.manifest=alloc", str(made), str(manifest_file)],
-        check=True,
-    )  # fmt: skip
-    manifest = json.loads(manifest_file.read_bytes())
+    manifest = manifests.read(made)
     with program.open("rb") as file:
         elf = ELFFile(file)
         (symbol,) = elf.get_section_by_name(".symtab").get_symbol_by_name(function)
@@ -57,8 +50,5 @@ def artifact(program: Path, function: str, folder: Path, cpu: Cpu) -> Path:
         text_relocations=[],
         copies=[],
     )
-    manifest_file.write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")))
-    subprocess.run(
-        ["objcopy", "--update-section", f".livepatch.manifest={manifest_file}", str(made)], check=True
-    )
+    made.write_bytes(manifests.replaced(made.read_bytes(), json.dumps(manifest).encode()))
     return made
