@@ -15,12 +15,12 @@ import subprocess
 
 import pytest
 from elftools.elf.elffile import ELFFile
+
 from livepatch.cpu import ALL, X86_64
 from livepatch.cpu import relocations as types
 from livepatch.elf.file import ElfFile
 from livepatch.loading.layout import Part, lay_out
 from livepatch.loading.link import link
-
 from tests.harness import toolchain
 
 DATA = 0x10000000

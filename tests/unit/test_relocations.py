@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from elftools.elf.enums import ENUM_RELOC_TYPE_i386, ENUM_RELOC_TYPE_x64
+
 from livepatch.cpu import I386, X86_64
 from livepatch.cpu.relocations import Fit, Operands, Relocation
 
