@@ -1,0 +1,431 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""System calls made by a thread of the process for us, safe against our own death.
+
+The thread gets a signal frame with its own state (``cpu.signal_frame``) below its stack
+pointer, and is pointed at a system-call instruction whose return leads to rt_sigreturn::
+
+    stop        INTERRUPT, EVENT_STOP; registers, signal mask, extended state
+    frame       one write                          below the red zone: nobody's memory
+    borrow      SETREGS, then SETSIGMASK(all)      from here on the thread restores itself
+    call        SYSCALL to entry, SYSCALL to exit, GETREGS; again: SETREGS before it
+    give back   INTERRUPT, CONT to EVENT_STOP; SETSIGMASK, then SETREGS
+
+If we die between any two of these, the thread goes on where it stands: it makes the call,
+returns into rt_sigreturn, and has its registers, extended state and signal mask back.
+The order matters: with the mask first, a death would leave all signals blocked; and only
+an EVENT_STOP is left through the code that restarts an interrupted system call (kernel/signal.c,
+get_signal; arch/x86/kernel/signal.c), so registers are given back there, never at a call's exit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Union
+
+from ..cpu import Cpu, of_registers
+from ..cpu.architecture import Registers
+from ..cpu.signal_frame import FXSAVE_SIZE, FloatingPoint, UnknownState, XstateLayout
+from ..errors import Busy, Gone, Refused, RolledBack, Stranded
+from ..kernel import procfs, ptrace, xstate
+from ..kernel.memory import Memory
+from . import gadgets as gadget_search
+from . import restart, rseq, seccomp
+from .gadgets import Gadgets
+from .seccomp import Call
+from .stacks import MARGIN, StackMap, thread_pointer
+
+OPTIONS = ptrace.O_SYSGOOD  # a thread must have been seized with it
+
+_ALL_SIGNALS = (1 << 64) - 1
+_TRAP_AND_DIRECTION = 0x500  # eflags: no single step, strings upwards (psABI)
+# A call that has begun is waited for, whatever the deadline of the stop was.
+_CALL_S = 10.0
+# A thread that was late to stop is let go when it comes; so long we wait for that.
+_LATE_S = 5.0
+_MOST_ERRNO = 4095  # include/linux/err.h
+_NT_PRXFPREG = 0x46E62B7F  # <linux/elf.h>: fxsave of a 32-bit thread
+
+
+class Arena(NamedTuple):
+    """Memory of our own in the process, where a frame may lie instead of on the thread's stack."""
+
+    low: int
+    high: int
+
+
+def room_needed(cpu: Cpu, scratch: int = 0) -> int:
+    """Bytes below the stack pointer that a call takes, margin included; rounded up, exact at the stop.
+
+    :param scratch: bytes that the caller wants beside the frame
+    """
+    layout = xstate.signal_frame_layout()
+    area = layout[1] if layout else FXSAVE_SIZE
+    return cpu.red_zone + scratch + area + 1024 + MARGIN
+
+
+class Hold:
+    """One thread, stopped, making calls for us; as a context manager.
+
+    Inside, the thread stands still with its own registers until the first :meth:`call`.
+    At the end it has everything back, whatever was raised.
+
+    :param tid: a thread that was seized with :data:`OPTIONS` and runs
+    :param memory: of its process
+    :param place: what is known of the stacks, or memory of our own
+    :param deadline: ``time.monotonic()`` seconds, for the stop; calls under way have ten seconds of their own
+    :param scratch: bytes for the calls to point at, written together with the frame
+    :param calls: those that will be made, for the thread's seccomp filters
+    :param seize: seize the thread here, and detach it in the end
+    :param keep_stopped: leave it at an EVENT_STOP, with its own registers, instead of resuming it
+    """
+
+    registers: Registers  # the thread's own
+    scratch: int  # address of the scratch bytes; they are there from the first call on
+
+    def __init__(
+        self,
+        tid: int,
+        cpu: Cpu,
+        gadgets: Gadgets,
+        memory: Memory,
+        place: Union[StackMap, Arena],
+        deadline: float,
+        *,
+        scratch: bytes = b"",
+        calls: Sequence[Call] = (),
+        seize: bool = False,
+        keep_stopped: bool = False,
+    ) -> None:
+        self.tid = tid
+        self.cpu = cpu
+        self._gadgets = gadgets
+        self._memory = memory
+        self._place = place
+        self._deadline = deadline
+        self._scratch = scratch
+        self._calls = calls
+        self._seize = seize
+        self._keep_stopped = keep_stopped
+        self._filters: List[seccomp.Program] = []
+        self._as_found: Registers = ()
+        self.registers = ()
+        self._stop: Optional[ptrace.WaitStatus] = None  # None: it runs
+        self._gone = False
+        self._borrowed = False  # its registers are ours
+
+    # -- stopping ------------------------------------------------------------------
+
+    def __enter__(self) -> Hold:
+        """Stop the thread, and look whether it can make the calls; nothing is written yet.
+
+        :raises Refused: ``stopped, no_stack_room, seccomp, no_gadget, wrong_architecture``
+        :raises Busy: ``stop_timeout``
+        :raises Gone: the thread has ended
+        """
+        with self._alive():
+            if self._seize:
+                ptrace.seize(self.tid, OPTIONS)
+            try:
+                self._halt()
+                self._look()
+            except BaseException:
+                self._leave()
+                raise
+        return self
+
+    def _halt(self) -> None:
+        """Come to an EVENT_STOP outside of any restartable sequence."""
+        while True:
+            ptrace.interrupt(self.tid)
+            self._await(self._deadline)
+            while self._stop is None or self._stop.event != ptrace.EVENT_STOP:
+                self._pass_on()
+                self._await(self._deadline)
+            if self._stop.group_stopped:
+                raise Refused(
+                    "stopped", f"process {self._memory.pid} is stopped by {_name(self._stop.signal)}"
+                )
+            regset = ptrace.get_registers(self.tid)
+            mode = of_registers(len(regset))
+            if mode is not self.cpu:
+                what = f"thread {self.tid} runs {mode.name} code in a process that is {self.cpu.name}"
+                raise Refused("wrong_architecture", what)
+            self._as_found = self.registers = self.cpu.unpack(regset)
+            if not rseq.inside(self.tid, self.cpu, self.registers, self._memory):
+                return
+            ptrace.resume(self.tid)
+            self._stop = None
+
+    def _look(self) -> None:
+        """Save what the frame needs, place it, and ask the seccomp filters."""
+        cpu = self.cpu
+        self.registers = restart.fix_interrupted(self.registers, cpu) or self.registers
+        if not gadget_search.intact(cpu, self._gadgets, self._memory.read):
+            raise Refused("no_gadget", f"the borrowed instructions of process {self._memory.pid} are gone")
+        self._ask_filters()
+        self._sigmask = ptrace.get_sigmask(self.tid)
+        low, top = self._room()
+        self.scratch = (top - len(self._scratch)) & ~15
+        try:
+            self._frame = cpu.signal_frame(
+                restart.replayed(self.registers, cpu),
+                self._sigmask,
+                _floating_point(self.tid, cpu),
+                self.scratch,
+                self._gadgets.sigreturn,
+                self._gadgets.popped,
+            )
+        except UnknownState as error:
+            raise Refused("no_stack_room", f"thread {self.tid} has no frame: {error}") from error
+        if self._frame.address < low:
+            what = f"thread {self.tid} lacks {low - self._frame.address} bytes of stack at {top:#x}"
+            raise Refused("no_stack_room", what)
+
+    def _room(self) -> tuple[int, int]:
+        """(low, top) of the memory that frame and scratch may take."""
+        if isinstance(self._place, Arena):
+            return self._place.low + MARGIN, self._place.high
+        sp = self.registers[self.cpu.sp]
+        stack = self._place.prove(self.tid, sp, thread_pointer(self.tid, self.cpu, self.registers))
+        if stack is None:
+            raise Refused(
+                "no_stack_room", f"thread {self.tid} is at {sp:#x}, which is not proven to be its own stack"
+            )
+        return stack.low + MARGIN, sp - self.cpu.red_zone
+
+    def _ask_filters(self) -> None:
+        if procfs.status(self._memory.pid, self.tid).get("Seccomp", "0") == "0":
+            return
+        self._filters = seccomp.read_filters(self.tid)
+        behind = self._gadgets.behind_syscall
+        calls = [(self._native(call), behind) for call in self._calls]
+        calls.append((Call("rt_sigreturn"), self._gadgets.behind_sigreturn))
+        seccomp.require(self.tid, self._filters, self.cpu, calls)
+        if seccomp.allows(self._filters, self.cpu, Call("restart_syscall"), self.registers[self.cpu.pc]):
+            self.registers = restart.without_restart_block(self.registers, self.cpu) or self.registers
+
+    # -- calling -------------------------------------------------------------------
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Make one system call.
+
+        :param name: as in syscalls(2); ``mmap`` stands for i386's mmap2
+        :param arguments: numbers; an offset of mmap in bytes
+        :returns: its result, an address as an unsigned number
+        :raises OSError: the call's own error
+        :raises Refused: a seccomp filter does not let this call pass; nothing was called
+        :raises RolledBack: the call did not come back as it should; the thread's state is kept
+        :raises Stranded: the thread is stuck in the call; it restores itself when it comes out and we end
+        :raises Gone: the thread has ended
+        """
+        call = self._native(Call(name, arguments))
+        if self._filters:
+            seccomp.require(self.tid, self._filters, self.cpu, [(call, self._gadgets.behind_syscall)])
+        with self._alive():
+            self._borrow(call)
+            deadline = time.monotonic() + _CALL_S
+            self._to_syscall_stop(name, deadline)  # entry
+            self._to_syscall_stop(name, deadline)  # exit
+            registers = self.cpu.unpack(ptrace.get_registers(self.tid))
+        if registers[self.cpu.pc] != self._gadgets.behind_syscall:
+            what = f"thread {self.tid} came out of {name} at {registers[self.cpu.pc]:#x}"
+            raise RolledBack("failed_midway", what)
+        result = registers[self.cpu.result]
+        error = self.cpu.mask + 1 - result
+        if 0 < error <= _MOST_ERRNO:
+            raise OSError(error, f"{name} in process {self._memory.pid}: {os.strerror(error)}")
+        return result
+
+    def _native(self, call: Call) -> Call:
+        """The call as this architecture has it: i386's mmap takes a structure, mmap2 an offset in pages."""
+        if call.name != "mmap" or self.cpu.word == 8:
+            return call
+        *others, offset = call.arguments
+        if offset is not None and offset % procfs.PAGE:
+            raise ValueError(f"mmap: offset {offset:#x} is not a multiple of a page")
+        return Call("mmap2", (*others, offset and offset // procfs.PAGE))
+
+    def _borrow(self, call: Call) -> None:
+        """Point the thread at the system call; from here on it would restore itself."""
+        cpu = self.cpu
+        first = not self._borrowed
+        if first:
+            self._write_frame()
+            self._borrowed = True
+        registers = list(self.registers)
+        registers[cpu.result] = cpu.syscall_number(call.name)
+        registers[cpu.syscall] = -1  # in no call: nothing to restart when it goes on from here
+        registers[cpu.pc] = self._gadgets.syscall
+        registers[cpu.sp] = self._frame.address
+        registers[cpu.flags] &= ~_TRAP_AND_DIRECTION
+        for index, argument in zip(cpu.arguments, (*call.arguments, 0, 0, 0, 0, 0, 0)):
+            registers[index] = argument or 0
+        ptrace.set_registers(self.tid, cpu.pack(registers))
+        if first:
+            ptrace.set_sigmask(self.tid, _ALL_SIGNALS)
+
+    def _write_frame(self) -> None:
+        address, image = self._frame
+        try:
+            self._memory.write(address, image.ljust(self.scratch - address, b"\0") + self._scratch)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            what = f"the stack of thread {self.tid} can not be written at {address:#x}: {error.strerror}"
+            raise Refused("no_stack_room", what) from error
+
+    def _to_syscall_stop(self, name: str, deadline: float) -> None:
+        """Run to the next entry or exit of a call.
+
+        All signals are blocked but SIGKILL and SIGSTOP.  The latter is delivered: the process counts as
+        stopped, this thread goes on for us, and stays stopped when it is resumed or let go in the end.
+        """
+        stop = 0
+        while True:
+            ptrace.resume_to_syscall(self.tid, stop)
+            self._stop = None
+            try:
+                status = self._await(deadline)
+            except Busy as error:
+                what = f"thread {self.tid} has not come out of {name} for {_CALL_S:.0f} s"
+                raise Stranded("could_not_undo", what) from error
+            if status.at_syscall:
+                return
+            stop = 0
+            if status.event == 0:
+                if status.signal != signal.SIGSTOP:
+                    what = f"thread {self.tid} got {_name(status.signal)} instead of making the call {name}"
+                    raise RolledBack("failed_midway", what)
+                stop = status.signal
+
+    # -- giving back ---------------------------------------------------------------
+
+    def __exit__(self, *exc: object) -> None:
+        with self._alive():
+            self._leave()
+
+    @property
+    def group_stopped(self) -> bool:
+        """Whether the process was stopped by a signal meanwhile; asked after the end, with ``keep_stopped``."""
+        return self._stop is not None and self._stop.group_stopped
+
+    def _leave(self) -> None:
+        """Give the thread back its state and let it go."""
+        if self._gone:
+            return
+        if self._stop is None:
+            if self._borrowed:
+                return  # stuck in a call; it restores itself when it comes out and we end
+            self._await(time.monotonic() + _LATE_S)
+        self._to_event_stop()
+        if self._borrowed:
+            ptrace.set_sigmask(self.tid, self._sigmask)
+        if self._borrowed or self.registers != self._as_found:
+            ptrace.set_registers(self.tid, self.cpu.pack(self.registers))
+        self._borrowed = False
+        if not self._keep_stopped:
+            self._resume()
+
+    def _to_event_stop(self) -> None:
+        """Come to the one stop that is left through the restart of system calls."""
+        if self._stop is None or self._stop.event != ptrace.EVENT_STOP:
+            ptrace.interrupt(self.tid)
+        while self._stop is None or self._stop.event != ptrace.EVENT_STOP:
+            self._pass_on()
+            self._await(time.monotonic() + _CALL_S)
+
+    def _resume(self) -> None:
+        assert self._stop is not None
+        if self._seize:
+            ptrace.detach(self.tid)
+        elif self._stop.group_stopped:
+            ptrace.listen(self.tid)
+        else:
+            ptrace.resume(self.tid)
+        self._stop = None
+
+    # -- waiting -------------------------------------------------------------------
+
+    def _await(self, deadline: float) -> ptrace.WaitStatus:
+        """The next stop.
+
+        :raises Busy: ``stop_timeout``
+        :raises Gone: the thread has ended
+        """
+        try:
+            status = ptrace.wait(self.tid, deadline)
+        except ChildProcessError:
+            self._gone = True
+            raise Gone(self._memory.pid) from None
+        if status is None:
+            raise Busy(
+                "stop_timeout", f"thread {self.tid} of process {self._memory.pid} did not stop in time"
+            )
+        if status.exited:
+            self._gone = True
+            raise Gone(self._memory.pid)
+        self._stop = status
+        return status
+
+    def _pass_on(self) -> None:
+        """Let the thread go on from a stop that is not ours, with the signal that it is about to get."""
+        status = self._stop
+        assert status is not None
+        if status.event == ptrace.EVENT_CLONE:
+            self._release(ptrace.get_event_message(self.tid))
+        delivered = 0
+        if (
+            status.event == 0
+            and not status.at_syscall
+            and (not self._borrowed or status.signal == signal.SIGSTOP)
+        ):
+            delivered = status.signal
+        ptrace.resume(self.tid, delivered)
+        self._stop = None
+
+    def _release(self, tid: int) -> None:
+        """Let go of a thread that the kernel seized for us because ours has started it."""
+        status = ptrace.wait(tid, time.monotonic() + _LATE_S)
+        if status is not None and not status.exited:
+            ptrace.detach(tid)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """A thread that is killed vanishes between any two calls of ours; it must be reaped all the same.
+
+        :raises Gone: it has
+        """
+        try:
+            yield
+        except ProcessLookupError:
+            try:
+                while not self._gone:
+                    self._await(time.monotonic() + _LATE_S)
+            except (Gone, Busy):
+                pass
+            if not self._gone:
+                raise
+            raise Gone(self._memory.pid) from None
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _floating_point(tid: int, cpu: Cpu) -> FloatingPoint:
+    """The extended state of a stopped thread (arch/x86/kernel/ptrace.c, x86_32_regsets and x86_64_regsets)."""
+    layout = xstate.signal_frame_layout()
+    if layout is not None:
+        extended: Optional[bytes] = ptrace.get_regset(tid, ptrace.NT_X86_XSTATE)
+    else:
+        extended = ptrace.get_regset(tid, _NT_PRXFPREG) if cpu.word == 4 else None
+    needs_legacy = cpu.word == 4 or extended is None
+    legacy = ptrace.get_regset(tid, ptrace.NT_PRFPREG) if needs_legacy else b""
+    return FloatingPoint(legacy, extended, XstateLayout(*layout) if layout else None)

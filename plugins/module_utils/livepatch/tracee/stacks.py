@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""On which stacks we may write below the stack pointer, and how far down.
+
+What is below the stack pointer is free by the psABI, as far as the stack reaches.  A
+goroutine's or a small coroutine's stack ends a few hundred bytes further down, and then
+comes somebody else's data.  So a stack must be *proven* to be one of two kinds::
+
+    the leader's                            another thread's (glibc, musl: nptl/allocatestack.c,
+                                            src/thread/pthread_create.c)
+    +-----------------------+ [stack] end   +-----------------------+ mapping end
+    |                       |               | thread control block  | <- thread pointer
+    |  <- stack pointer     |               |                       |
+    |                       |               |  <- stack pointer     |
+    +-----------------------+ low           +-----------------------+ low
+    (grows on demand)                       | guard: no permissions |
+                                            +-----------------------+
+
+Room is counted within what is mapped: the kernel does not grow a stack for our writes
+(mm/gup.c, since 6.5).  Alternate signal stacks and coroutine stacks lie elsewhere and are never
+proven.  What can not be seen from outside, and is taken for a thread's own stack: a coroutine stack
+that is a local array of a function on it, and stacks without a guard between them that the program
+handed to pthread_attr_setstack(3).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..cpu import Cpu
+from ..cpu.architecture import Registers
+from ..errors import Refused
+from ..kernel import ptrace
+from ..kernel.procfs import Mapping, Syscall
+from .restart import is_restart_syscall
+
+# Below our frame, for signal handlers that run before it is used up.
+MARGIN = 4096
+_PAGE = 4096
+
+# These calls put on another signal mask while they wait; kernels before 5.1 do not tell
+# the tracer which one the thread had before (PTRACE_GETSIGMASK and saved_sigmask).
+_CHANGES_MASK = frozenset(
+    ("rt_sigsuspend", "sigsuspend", "ppoll", "ppoll_time64", "pselect6", "pselect6_time64")
+    + ("epoll_pwait", "epoll_pwait2", "io_pgetevents", "io_pgetevents_time64")
+)
+
+
+class Stack(NamedTuple):
+    """Addresses from ``low`` up to ``high`` are one thread's stack."""
+
+    low: int
+    high: int
+
+
+def thread_pointer(tid: int, cpu: Cpu, registers: Registers) -> int:
+    """Address of a stopped thread's control block; 0: it has none.
+
+    :raises OSError: the kernel has no such entry
+    """
+    if cpu.thread_pointer is not None:
+        return registers[cpu.thread_pointer]
+    # %gs: the upper 13 bits of a selector are the entry (Intel SDM volume 3, 3.4.2)
+    entry = (registers[cpu.register_names.index("gs")] & 0xFFFF) >> 3
+    return ptrace.get_thread_area(tid, entry) if entry else 0
+
+
+class StackMap:
+    """The memory map of a process, seen as stacks.
+
+    It may be older than the stop: a thread's stack stays as long as the thread, and only grows.
+
+    :param mappings: in order of address
+    :param pid: the process, which is its leader's thread id, too
+    :param guards: (start, end) -> addresses of pages in between that are guards although the
+        mapping does not show it (madvise(2), MADV_GUARD_INSTALL; glibc >= 2.42)
+    """
+
+    def __init__(
+        self,
+        mappings: Sequence[Mapping],
+        pid: int,
+        guards: Callable[[int, int], Sequence[int]] = lambda start, end: (),
+    ) -> None:
+        self.pid = pid
+        self._mappings = mappings
+        self._starts = [mapping.start for mapping in mappings]
+        self._guards = guards
+
+    def prove(self, tid: int, sp: int, tcb: int) -> Optional[Stack]:
+        """The stack that a stopped thread is on.
+
+        :param sp: its stack pointer
+        :param tcb: see :func:`thread_pointer`
+        :returns: None: nothing is proven
+        """
+        stack = self.guess(tid, sp)
+        if stack is None or tid == self.pid:
+            return stack
+        return stack if sp < tcb < stack.high else None
+
+    def guess(self, tid: int, sp: int) -> Optional[Stack]:
+        """:meth:`prove` for a thread that is not stopped, whose control block is not known."""
+        index = bisect_right(self._starts, sp) - 1
+        if index < 0:
+            return None
+        mapping = self._mappings[index]
+        if sp >= mapping.end or not (mapping.readable and mapping.writable and mapping.private):
+            return None
+        if tid == self.pid:
+            return Stack(mapping.start, mapping.end) if mapping.path == "[stack]" else None
+        if mapping.inode or (mapping.path and not mapping.path.startswith(("[anon:", "[stack:"))):
+            return None
+        return self._guarded(index, mapping, sp)
+
+    def _guarded(self, index: int, mapping: Mapping, sp: int) -> Optional[Stack]:
+        inner = sorted(self._guards(mapping.start, mapping.end))
+        below = bisect_right(inner, sp)
+        high = inner[below] if below < len(inner) else mapping.end
+        if below:
+            return Stack(inner[below - 1] + _PAGE, high)
+        guard = self._mappings[index - 1] if index else None
+        if guard is None or guard.end != mapping.start or guard.permissions[:3] != "---":
+            return None
+        return Stack(mapping.start, high)
+
+
+def candidates(
+    threads: Iterable[Tuple[int, Optional[Syscall]]], stacks: StackMap, cpu: Cpu, needed: int
+) -> List[int]:
+    """Threads that may make calls for us, best first, judged while they run.
+
+    Best is one that waits in a system call: its stop is not felt.  Next come those whose call changes the
+    signal mask, those that wait in restart_syscall (if we die, they see EINTR), and those that run: nothing
+    is known of their stack yet.
+
+    :param threads: (tid, what it waits in or None)
+    :param needed: bytes below the stack pointer, see ``remote.room_needed``
+    :raises Refused: ``no_stack_room``
+    """
+    ranked: List[Tuple[int, int]] = []
+    tried: List[str] = []
+    for tid, waits in threads:
+        if waits is None or waits.number < 0:
+            ranked.append((3, tid))
+            continue
+        stack = stacks.guess(tid, waits.sp)
+        if stack is None:
+            tried.append(f"thread {tid} is at {waits.sp:#x}, which is no stack that we know")
+        elif waits.sp - stack.low < needed:
+            tried.append(f"thread {tid} has {waits.sp - stack.low} bytes of stack left, {needed} are needed")
+        elif is_restart_syscall(waits.number, cpu):
+            ranked.append((2, tid))
+        else:
+            ranked.append((1 if cpu.syscall_name(waits.number) in _CHANGES_MASK else 0, tid))
+    if not ranked:
+        raise Refused("no_stack_room", "; ".join(tried[:4]) or "the process has no thread")
+    return [tid for _, tid in sorted(ranked)]
