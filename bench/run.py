@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""run.py [--runs N] [--threads 1,4,...]: measure, print a table, write bench/results/latest.json.
+
+Every figure is compared with something that was measured in the same run on the same machine: the floor
+(floor.py) and the idle gap for a stop, the start of a bare Python for the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import product
+from meter import Meter
+
+RESULTS = product.HERE / "results" / "latest.json"
+COMMAND = "make bench"
+FLOORS = 3  # the goal: a stop costs at most so many times what an empty one costs
+WALL_WISH_MS = 150
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the results; README.md has the fields."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+    better: str = "lower"
+    reference: dict[str, object] | None = None
+    command: str = COMMAND
+
+
+def reference(name: str, value: float) -> dict[str, object]:
+    """What a figure is held against."""
+    return {"name": name, "value": round(value, 1)}
+
+
+def p90(values: list[float]) -> float:
+    """The 90th percentile."""
+    return statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def timed(act: Callable[[], object]) -> float:
+    """How long it took, seconds."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What the busy thread of one meter saw, microseconds, one value a run."""
+
+    idle: list[float]
+    floor: list[float]
+    apply: list[float]
+    stops: list[float]  # the whole stop, as the injector timed it
+
+
+def gaps(program: Path, artifact: Path, threads: int, runs: int, livepatch: product.Livepatch) -> Gaps:
+    """Idle, floor and apply take turns, so that what else the machine does meets all three alike."""
+    found = Gaps([], [], [], [])
+    with Meter(program, threads) as meter:
+        floor = [*product.PYTHON, product.HERE / "floor.py", meter.pid]
+        for _ in range(runs):
+            start = time.perf_counter()
+            found.apply.append(
+                meter.gap_during(lambda: found.stops.append(livepatch("apply", meter.pid, artifact)))
+            )
+            seconds = time.perf_counter() - start
+            if meter.value != 5:
+                raise RuntimeError("applied, and the meter still runs the old code")
+            livepatch("revert", meter.pid, artifact)
+            # Idle: as long as an apply takes, with as much work for CPU 0 and nobody touching the meter.
+            found.idle.append(meter.gap_during(partial(busy_elsewhere, seconds)))
+            found.floor.append(meter.gap_during(partial(product.run, floor)))
+    return found
+
+
+def busy_elsewhere(seconds: float) -> None:
+    """Start and end Pythons on CPU 0 for so long."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        product.run([*product.PYTHON, "-c", "pass"])
+
+
+def gap_figures(arch: str, runs: int, counts: list[int], livepatch: product.Livepatch) -> list[Figure]:
+    """The gap at each number of threads, beside the idle gap and the floor's."""
+    program, artifact = product.meter_and_patch(arch)
+    figures = []
+    lone_floor = 0.0
+    for threads in counts:
+        seen = gaps(program, artifact, threads, runs, livepatch)
+        idle, floor = statistics.median(seen.idle), statistics.median(seen.floor)
+        lone_floor = lone_floor or floor  # the floor's gap at one thread holds for every number of threads
+        goal = round(FLOORS * lone_floor + idle, 1)
+        name = f"{arch}, {threads} thread{'s' * (threads > 1)}"
+        beside = reference(f"floor gap, {arch}, {counts[0]} thread", lone_floor)
+        figures += [
+            Figure(
+                f"gap, median, {name}", round(statistics.median(seen.apply), 1), "us", goal, reference=beside
+            ),
+            Figure(f"gap, 90th percentile, {name}", round(p90(seen.apply), 1), "us", reference=beside),
+            Figure(f"idle gap, {name}", round(idle, 1), "us"),
+            Figure(f"floor gap, {name}", round(floor, 1), "us"),
+            Figure(f"whole stop, median, {name}", round(statistics.median(seen.stops), 1), "us"),
+        ]
+        show(figures[-5:])
+    return figures
+
+
+def wall_figures(arch: str, runs: int, livepatch: product.Livepatch) -> list[Figure]:
+    """The command from start to end, beside a Python that does nothing."""
+    program, artifact = product.meter_and_patch(arch)
+    applies, passes = [], []
+    with Meter(program, 1) as meter:
+        for _ in range(runs):
+            passes.append(1000 * timed(lambda: product.run([*product.PYTHON[:1], "-c", "pass"])))
+            applies.append(1000 * timed(lambda: livepatch("apply", meter.pid, artifact)))
+            livepatch("revert", meter.pid, artifact)
+    wall, bare = statistics.median(applies), statistics.median(passes)
+    beside = reference("python3 -c pass, ms", bare)
+    figures = [
+        Figure(
+            f"apply --pid, wall, {arch}, to python3 -c pass", round(wall / bare, 2), "ratio", reference=beside
+        ),
+        Figure(f"apply --pid, wall, {arch}", round(wall, 1), "ms", WALL_WISH_MS, reference=beside),
+    ]
+    show(figures)
+    return figures
+
+
+def show(figures: list[Figure]) -> None:
+    """Lines of the table."""
+    for figure in figures:
+        goal = "" if figure.goal is None else f"{figure.goal:g}"
+        held = "" if figure.goal is None else "met" if figure.value <= figure.goal else "MISSED"
+        beside = figure.reference and f"{figure.reference['name']}: {figure.reference['value']:g}"
+        print(
+            f"{figure.name:<48} {figure.value:>9g} {figure.unit:<6} {goal:>8} {held:<7} {beside or ''}".rstrip(),
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--threads", default="1,4,16,64,128")
+    arguments = parser.parse_args()
+    livepatch = product.Livepatch(product.unpacked_bundle())
+    print(f"{'figure':<48} {'value':>9} {'unit':<6} {'goal':>8} {'':<7} beside it")
+    figures = []
+    for arch in product.ARCHITECTURES:
+        figures += wall_figures(arch, arguments.runs, livepatch)
+    for arch in product.ARCHITECTURES:
+        counts = [int(word) for word in arguments.threads.split(",")]
+        figures += gap_figures(arch, arguments.runs, counts, livepatch)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+    print(f"\nwritten: {RESULTS.relative_to(product.REPOSITORY)}")
+
+
+if __name__ == "__main__":
+    main()
