@@ -227,7 +227,7 @@ def test_thread_local_and_indirect_symbols_are_refused_by_name(cpu, build, sourc
 @pytest.mark.parametrize(
     ("source", "word"),
     [
-        ("void fixed(void) {} __attribute__((constructor)) void start(void) { fixed(); __asm__ volatile("nop"); }", "constructors"),
+        ("int n; void fixed(void) {} __attribute__((constructor)) void start(void) { n++; }", "constructors"),
         ("void fixed(void) {} __attribute__((aligned(8192))) int wide = 1;", "8192"),
         ('void fixed(void) {} __asm__(".section .both,\\"awx\\"\\n nop\\n");', "writable and executable"),
     ],
