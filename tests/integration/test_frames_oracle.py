@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+
 from livepatch.elf import cfi
 from livepatch.elf.cfi import Row, Rule
 from livepatch.elf.frames import FrameTable
-
 from tests.harness.toolchain import BITS, EXECUTABLES, gcc
 
 NAMES = {

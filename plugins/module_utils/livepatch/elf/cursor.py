@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Tuple, Union
 
 from . import Malformed
 
@@ -64,9 +64,9 @@ class Cursor:
         value, bits, last = self._leb128()
         return value - (1 << bits) if last & 0x40 else value
 
-    def _leb128(self) -> "tuple[int, int, int]":
-        data, position, value, bits = self.data, self.position, 0, 0
-        for position in range(position, min(self.end, position + _LONGEST_LEB128)):
+    def _leb128(self) -> Tuple[int, int, int]:
+        data, value, bits = self.data, 0, 0
+        for position in range(self.position, min(self.end, self.position + _LONGEST_LEB128)):
             byte = data[position]
             value |= (byte & 0x7F) << bits
             bits += 7

@@ -24,7 +24,7 @@ addresses do, the search goes on in the next column.
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, Literal, Optional, Sequence, Tuple, Union
 
 Range = Tuple[int, int]
 Mark = Tuple[int, int]  # (column, the byte in it)
@@ -45,7 +45,7 @@ class Scanner:
 
     def __init__(self, word: int, ranges: Iterable[Range]) -> None:
         self.word = word
-        self._format = {4: "I", 8: "Q"}[word]
+        self._format: Literal["I", "Q"] = "Q" if word == 8 else "I"
         self._ranges = list(ranges)
         # What tells the words apart, the best first -> what the whole word must be in.
         self._searches: Dict[Tuple[Mark, ...], List[Range]] = {}

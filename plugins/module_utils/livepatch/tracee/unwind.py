@@ -25,7 +25,19 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Sequence, Tuple, Union
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Literal,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from ..cpu import Cpu
 from ..elf import Malformed, cfi, expression
@@ -49,14 +61,20 @@ class RowTable(Protocol):
         """The row at an address, ``None`` where there is none."""
 
 
+class Located(NamedTuple):
+    """A table, and where what it describes is in memory."""
+
+    table: RowTable
+    bias: int  # address in memory = address in the table + bias
+
+
 class Code(NamedTuple):
     """A piece of executable memory whose frames one table knows."""
 
     start: int  # address in memory
     end: int
     name: str  # for messages: "libc.so.6"
-    bias: int  # address in memory = address in the table + bias
-    table: Callable[[], Optional[RowTable]]  # called once, when the first row is needed; Malformed, OSError: none
+    locate: Callable[[], Optional[Located]]  # called once, when the first row is needed; Malformed, OSError: none
 
 
 class Unwound(NamedTuple):
@@ -99,11 +117,11 @@ class Unwinder:
         self._read_memory = read
         self._code = sorted(code)
         self._starts = [each.start for each in self._code]
-        self._tables: Dict[int, Union[RowTable, str]] = {}  # by start; a string says why there is none
+        self._tables: Dict[int, Union[Located, str]] = {}  # by start; a string says why there is none
         self._steps: Dict[int, _Step] = {}
         self._pages: Dict[int, bytes] = {}
         self._numbers = len(cpu.dwarf_registers)
-        self._format = {4: "I", 8: "Q"}[cpu.word]
+        self._format: Literal["I", "Q"] = "Q" if cpu.word == 8 else "I"
 
     def add(self, code: Code) -> None:
         """Code that came later: a patch's."""
@@ -295,13 +313,15 @@ class Unwinder:
         step = self._steps.get(pc)
         if step is None:
             code = self._find(pc)
-            table = self._table(code)
+            located = self._located(code)
             try:
-                row = table.row(pc - code.bias & self.cpu.mask)
+                row = located.table.row(pc - located.bias & self.cpu.mask)
             except Malformed as error:
                 raise _Stuck(f"the unwind rule at {self._place(pc)} is broken: {error}") from error
             if row is None:
                 raise _Stuck(f"no unwind rule at {self._place(pc)}")
+            if row.return_address != self.cpu.dwarf_pc:
+                raise _Stuck(f"the unwind rule at {self._place(pc)} returns by register {row.return_address}")
             step = self._steps[pc] = self._compile(row)
         return step
 
@@ -311,17 +331,17 @@ class Unwinder:
             raise _Stuck(f"{pc:#x} is in no known code")
         return self._code[index]
 
-    def _table(self, code: Code) -> RowTable:
-        table = self._tables.get(code.start)
-        if table is None:
+    def _located(self, code: Code) -> Located:
+        found = self._tables.get(code.start)
+        if found is None:
             try:
-                table = code.table() or f"{code.name} has no unwind tables"
+                found = code.locate() or f"{code.name} has no unwind tables"
             except (Malformed, OSError) as error:
-                table = f"the unwind tables of {code.name} can not be read: {error}"
-            self._tables[code.start] = table
-        if isinstance(table, str):
-            raise _Stuck(table)
-        return table
+                found = f"the unwind tables of {code.name} can not be read: {error}"
+            self._tables[code.start] = found
+        if isinstance(found, str):
+            raise _Stuck(found)
+        return found
 
     def _compile(self, row: Row) -> _Step:
         """A row's plain form, where it has one."""
@@ -330,8 +350,7 @@ class Unwinder:
         last = found is not None and found.kind == cfi.UNDEFINED
         rules = {number: rule for number, rule in row.rules.items() if number < numbers and rule.kind != cfi.SAME_VALUE}
         plain = (
-            row.return_address == self.cpu.dwarf_pc
-            and row.cfa.kind == cfi.REGISTER
+            row.cfa.kind == cfi.REGISTER
             and row.cfa.register < numbers
             and self.cpu.dwarf_sp not in rules
             and row.return_address in rules
@@ -354,11 +373,14 @@ class Unwinder:
         )
 
     def _place(self, pc: int) -> str:
+        """An address for people: relative to the image where there is one, as in a disassembly of it."""
         try:
             code = self._find(pc)
         except _Stuck:
             return f"{pc:#x}"
-        return f"{pc - code.bias & self.cpu.mask:#x} in {code.name}"
+        located = self._tables.get(code.start)
+        bias = located.bias if isinstance(located, Located) else 0
+        return f"{pc - bias & self.cpu.mask:#x} in {code.name}"
 
 
 def inside(frames: Sequence[Frame], ranges: Sequence[Tuple[int, int]]) -> List[Frame]:
