@@ -52,6 +52,7 @@ GETSIGMASK = 0x420A
 SETSIGMASK = 0x420B
 SECCOMP_GET_FILTER = 0x420C
 GET_THREAD_AREA = 25
+GET_RSEQ_CONFIGURATION = 0x420F
 EVENT_STOP = 128
 # <linux/elf.h>
 NT_PRFPREG = 2
@@ -211,6 +212,16 @@ def get_thread_area(tid: int, entry: int) -> int:
     return int(descriptor[1])
 
 
+def get_rseq(tid: int) -> int:
+    """Address of a thread's struct rseq (<linux/rseq.h>); 0: it has registered none.
+
+    :raises OSError: EIO before Linux 5.13, or without CONFIG_RSEQ: it can not be asked for
+    """
+    configuration = (ctypes.c_uint64 * 3)()
+    _call(GET_RSEQ_CONFIGURATION, tid, ctypes.sizeof(configuration), ctypes.addressof(configuration))
+    return int(configuration[0])
+
+
 def poke_text(tid: int, address: int, data: bytes) -> None:
     """Write one word where /proc/PID/mem may not (proc_mem.force_override=never).
 
@@ -290,7 +301,11 @@ def wait(tid: int, deadline: float) -> Optional[WaitStatus]:
 
 
 def prepare_waiting() -> None:
-    """Block SIGCHLD in this process, so that :func:`wait` can take it as an event."""
+    """Block SIGCHLD in this process, so that :func:`wait` can take it as an event.
+
+    An ignored SIGCHLD, which a parent may have handed down, would not be sent.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
 
 

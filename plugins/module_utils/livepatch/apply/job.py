@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The main path: what was asked, for every process that it concerns.
+
+Looking comes first, for everybody; check mode ends there.  Only then is the
+first process touched.  Processes are taken in order of their PID.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from ..artifact import file as artifact_file
+from ..artifact.file import Artifact
+from ..errors import Refused, UsageError
+from ..process.targets import SELECTION_KEYS
+from ..report import Report
+from . import act, identity, parameters, survey
+from .cancel import Cancel
+from .survey import Case
+
+__all__ = ["COMMANDS", "Job", "SELECTION_KEYS", "run_job"]
+
+FORMAT = 1
+COMMANDS = ("list", "check", "apply", "revert", "recover")
+_KEYS = {"format", "command", "direction", "artifacts", "host", "by", "parameters"}
+ALLOWED_SIGNERS = "/etc/livepatch/allowed_signers"
+
+# Processes that were started while we worked (a master's new workers) are looked for again this often.
+_ROUNDS = 4
+
+@dataclass(frozen=True)
+class Job:
+    """A checked job; ``docs/formats.md`` ("Job") has its JSON."""
+
+    command: str
+    direction: str  # "apply" or "revert": what ``check`` predicts
+    artifacts: Tuple[str, ...]  # paths on this host; for a revert also names or ids of patches
+    host: str
+    by: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def writes(self) -> bool:
+        return self.command in ("apply", "revert", "recover")
+
+def parse(data: Mapping[str, Any]) -> Job:
+    """:raises UsageError: a key is missing, unknown or of a wrong type; :raises Refused: ``not_supported_yet``"""
+    if not isinstance(data, dict):
+        raise UsageError("the job must be a JSON object")
+    unknown = sorted(set(data) - _KEYS)
+    if unknown:
+        raise UsageError(f"unknown key {unknown[0]!r} in the job")
+    if data.get("format") != FORMAT:
+        raise UsageError(f"the job is of format {data.get('format')!r}, this livepatch knows format {FORMAT}")
+    command = data.get("command")
+    if command not in COMMANDS:
+        raise UsageError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
+    direction = data.get("direction", "apply")
+    if direction not in ("apply", "revert"):
+        raise UsageError(f"direction must be apply or revert, not {direction!r}")
+    artifacts = data.get("artifacts", [])
+    if not isinstance(artifacts, list) or not all(isinstance(path, str) and path for path in artifacts):
+        raise UsageError("artifacts must be a list of paths")
+    if command in ("check", "apply", "revert") and not artifacts:
+        raise UsageError(f"{command} needs an artifact")
+    given = data.get("parameters", {})
+    if not isinstance(given, dict):
+        raise UsageError("parameters must be a JSON object")
+    texts: Dict[str, str] = {}
+    for key, default in (("host", os.uname().nodename), ("by", f"uid {os.getuid()}")):
+        texts[key] = data.get(key, default)
+        if not isinstance(texts[key], str):
+            raise UsageError(f"{key} must be a text")
+    if command in ("apply", "revert"):
+        direction = command
+    return Job(command, direction, tuple(artifacts), texts["host"], texts["by"], parameters.checked(given))
+
+def run_job(data: Mapping[str, Any]) -> Report:
+    """Do what a job asks for.
+
+    :raises UsageError: the job makes no sense
+    :raises LivepatchError: nothing was done, for a reason that concerns all of it
+    """
+    job = parse(data)
+    _check_verifier(job)
+    artifacts = _read(job)
+    with Cancel() as cancel:
+        cases = survey.look(job, artifacts)
+        report = _report(job, artifacts, cases)
+        identity.check_expected(job.parameters["expected_plan"], report.plans)
+        if job.writes:
+            act.carry_out(job, cases, cancel)
+            for _ in range(_ROUNDS if job.command == "apply" else 0):
+                newcomers = survey.newcomers(job, artifacts, cases)
+                if not newcomers:
+                    break
+                act.carry_out(job, newcomers, cancel)
+                cases += newcomers
+    report.processes = [case.report for case in cases]
+    if not cases:
+        report.message = _nobody(job, artifacts)
+    return report
+
+def _check_verifier(job: Job) -> None:
+    """What this version can not verify, it does not accept."""
+    if job.artifacts and job.direction == "apply" and os.path.exists(ALLOWED_SIGNERS):
+        raise Refused("no_verifier", f"{ALLOWED_SIGNERS} demands signatures, and this version verifies none")
+
+def _read(job: Job) -> List[Artifact]:
+    """The artifacts; for a revert an argument that is no file names a patch and is left to the survey."""
+    return [
+        artifact_file.read(path)
+        for path in job.artifacts
+        if job.direction == "apply" or os.path.exists(path) or os.sep in path
+    ]
+
+def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> Report:
+    """What the survey predicts: the plans, and what would change in which process."""
+    plans = [
+        identity.plan_of(artifact.id, job.host, [case.prediction for case in cases if case.artifact is artifact])
+        for artifact in artifacts
+    ]
+    return Report(
+        command=job.command,
+        processes=[case.report for case in cases],
+        artifacts=[_described(artifact) for artifact in artifacts],
+        plans=plans,
+        plan_sha256=identity.hash_of_all(plans) if plans else None,
+        diff=survey.diff(job, cases),
+    )
+
+def _described(artifact: Artifact) -> Dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "id": artifact.id,
+        "name": manifest.name,
+        "version": manifest.version,
+        "arch": manifest.arch,
+        "target": {
+            "name": manifest.target.name,
+            "build_id": manifest.target.build_id,
+            "text_sha256": manifest.target.text_sha256,
+        },
+        "functions": [function.name for function in manifest.functions],
+        "cve": list(manifest.cve),
+    }
+
+def _nobody(job: Job, artifacts: Sequence[Artifact]) -> str:
+    if artifacts:
+        return "no process maps " + " or ".join(sorted({artifact.manifest.target.name for artifact in artifacts}))
+    if job.command == "recover":
+        return "no process has anything to recover"
+    return "no process has a live patch" if job.command == "list" else "no process has such a patch"
+
+assert {"refused", "busy"} <= set(STATUSES)

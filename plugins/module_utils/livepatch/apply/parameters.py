@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a job can be told: one table for the command line, the job's JSON and its checks.
+
+The modules' ``argument_spec`` stands in the modules, where Ansible reads it; a
+test holds it against this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from ..errors import Refused, UsageError
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    :ivar kind: "str", "int", "float", "bool", "dict" or "plan" (a dict, or its hash)
+    :ivar choices: the values that there are; None: any
+    :ivar built: the values that this version carries out; None: any.  What is not
+        built is refused by name, never done halfway.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    choices: Optional[Tuple[Any, ...]] = None
+    built: Optional[Tuple[Any, ...]] = None
+    minimum: Optional[float] = None
+
+
+PARAMETERS: Tuple[Parameter, ...] = (
+    Parameter("processes", "dict", {}, "which processes; empty: every one that maps the artifact's target"),
+    Parameter(
+        "consistency", "str", "strict",
+        "strict: all threads change at one instant; entry: calls under way finish in the old code",
+        choices=("strict", "entry"), built=("strict",),
+    ),
+    Parameter(
+        "coroutines", "str", "auto", "how suspended coroutines are looked for",
+        choices=("auto", "search", "ignore"), built=("auto",),
+    ),
+    Parameter("patience", "float", 10.0, "seconds to wait for a safe point, all attempts together", minimum=0),
+    Parameter("attempts", "int", 50, "how often to look for a safe point", minimum=1),
+    Parameter("stop_ms", "int", 50, "the longest stop, milliseconds", minimum=1),
+    Parameter("on_busy", "str", "fail", "what a process without a safe point is", choices=("fail", "skip")),
+    Parameter("all_or_nothing", "bool", True, "patch all selected processes of this host, or none"),
+    Parameter("replace", "bool", False, "take the place of the patches that this one supersedes", built=(False,)),
+    Parameter("expected_plan", "plan", None, "a plan saved by an earlier check; refuse what has drifted"),
+    Parameter("trusted_keys", "str", None, "allowed signers, as ssh-keygen -Y has them"),
+    Parameter("comment", "str", "", "goes into the ledger"),
+)  # fmt: skip
+
+BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
+
+_TYPES = {"str": str, "int": int, "bool": bool, "dict": dict}
+
+
+def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
+    """All parameters with their values, defaults filled in.
+
+    :raises UsageError: an unknown name, a wrong type or an impossible value
+    :raises Refused: ``not_supported_yet``, ``no_verifier``
+    """
+    unknown = sorted(set(given) - set(BY_NAME))
+    if unknown:
+        raise UsageError(f"unknown parameter {unknown[0]!r}; there are: {', '.join(sorted(BY_NAME))}")
+    values = {
+        parameter.name: _checked_one(parameter, given.get(parameter.name)) for parameter in PARAMETERS
+    }
+    if values["trusted_keys"] is not None:
+        raise Refused("no_verifier", "trusted_keys is given, and this version verifies no signatures")
+    return values
+
+
+def _checked_one(parameter: Parameter, value: Any) -> Any:
+    if value is None:
+        return parameter.default
+    name, kind = parameter.name, parameter.kind
+    if kind == "plan":
+        if not isinstance(value, (dict, str)):
+            raise UsageError(f"{name} must be a saved plan or its SHA-256")
+        return value
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = float(value)
+    elif kind == "float" or not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
+        raise UsageError(f"{name} must be of type {kind}, not {type(value).__name__}")
+    if parameter.choices is not None and value not in parameter.choices:
+        raise UsageError(f"{name} must be one of {', '.join(map(str, parameter.choices))}, not {value!r}")
+    if parameter.minimum is not None and not value >= parameter.minimum:
+        raise UsageError(f"{name} must be at least {parameter.minimum:g}, not {value!r}")
+    if parameter.built is not None and value not in parameter.built:
+        raise Refused("not_supported_yet", f"{name}: {value!r} is not carried out by this version")
+    return value

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Is a stopped thread inside code that is about to change?
+
+Two steps.  First one read of all stacks and a search for words that could be
+return addresses into that code: without such a word on its stack and in its
+registers, a thread is not inside.  Where there is one, or where the stack is not
+all there is (an alternate signal stack, too much to read), the unwinder decides;
+what it can not unwind is in the way.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ..cpu import Cpu
+from ..errors import Busy
+from ..kernel.memory import BulkReader
+from .scan import Scanner, extent
+from .stop import StoppedThread
+from .unwind import Unwinder, inside
+
+# More of one stack than this goes to the unwinder, which reads only what it needs.
+_MOST_OF_ONE = 64 << 10
+_MOST_TOGETHER = 4 << 20
+
+# A thread that must be unwound, with (offset in the buffer, size) of its stack where that was read.
+Suspect = Tuple[StoppedThread, Optional[Tuple[int, int]]]
+Extent = Tuple[StoppedThread, int, int]  # address and size of the stack that is in use
+
+
+class Watched(NamedTuple):
+    """Code [start, end) that nobody may be in, and whose it is."""
+
+    start: int
+    end: int
+    name: str
+
+
+class StackCheck:
+    """Built before the stop, called in it.
+
+    :param pid: any living thread of the process
+    :param own_stack: (tid, registers) -> [low, high) of the thread's own stack, None if that is not where it is
+    :param restorers: addresses that a signal handler returns to; one on a stack means that another
+        stack may lie beneath
+    :param describe: tid -> "thread 123 (name)"
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        cpu: Cpu,
+        watched: Sequence[Watched],
+        unwinder: Unwinder,
+        own_stack: Callable[[StoppedThread], Optional[Tuple[int, int]]],
+        restorers: Sequence[int],
+        describe: Callable[[int], str],
+    ) -> None:
+        self.pid = pid
+        self.cpu = cpu
+        self.watched = watched
+        self._ranges = [(each.start, each.end) for each in watched]
+        self._unwinder = unwinder
+        self._own_stack = own_stack
+        self._describe = describe
+        self._pointers = Scanner(cpu.word, self._ranges)
+        self._triggers = Scanner(cpu.word, [*self._ranges, *((address, address) for address in restorers)])
+        self._reader = BulkReader(pid, _MOST_TOGETHER)
+
+    def __call__(self, threads: Sequence[StoppedThread]) -> Optional[Busy]:
+        """The first thread that is in the way, if any."""
+        extents, stray = self._extents(threads)
+        suspects = stray + self._hits(extents)
+        for thread in threads:
+            if thread.cpu is not self.cpu:
+                return self._unknown(thread, f"it runs {thread.cpu.name} code right now")
+            if self._pointers.contains(thread.registers):
+                pc = thread.registers[self.cpu.pc]
+                if any(start <= pc < end for start, end in self._ranges):
+                    return self._in_the_way(thread, pc)
+                suspects.append((thread, None))
+        looked: Set[int] = set()
+        for thread, span in suspects:
+            if thread.tid not in looked:
+                looked.add(thread.tid)
+                blocker = self._unwind(thread, span)
+                if blocker is not None:
+                    return blocker
+        return None
+
+    def _extents(self, threads: Sequence[StoppedThread]) -> Tuple[List[Extent], List[Suspect]]:
+        """The stacks that can be read together, and the threads that must be unwound."""
+        extents: List[Extent] = []
+        stray: List[Suspect] = []
+        total = 0
+        for thread in threads:
+            own = self._own_stack(thread)
+            span = None if own is None else extent(thread.registers[self.cpu.sp], *own, self.cpu.word, _MOST_OF_ONE)
+            if span is None or total + span[1] > _MOST_TOGETHER:
+                stray.append((thread, None))
+            else:
+                total += span[1]
+                extents.append((thread, *span))
+        return extents, stray
+
+    def _hits(self, extents: Sequence[Extent]) -> List[Suspect]:
+        """Threads on whose stacks a trigger stands."""
+        try:
+            size = self._reader.read([(address, length) for _, address, length in extents])
+        except ProcessLookupError:
+            raise
+        except OSError:  # one of them is not readable whole
+            return [(thread, None) for thread, _, _ in extents]
+        found = self._triggers.find(self._reader.buffer, size)
+        result: List[Suspect] = []
+        begin = index = 0
+        for thread, _, length in extents:
+            end = begin + length
+            if index < len(found) and found[index] < end:
+                result.append((thread, (begin, length)))
+                while index < len(found) and found[index] < end:
+                    index += 1
+            begin = end
+        return result
+
+    def _unwind(self, thread: StoppedThread, span: Optional[Tuple[int, int]]) -> Optional[Busy]:
+        registers = thread.registers
+        if span is None:
+            frames, complete, reason = self._unwinder.unwind(registers)
+        else:
+            begin, length = span
+            stack = memoryview(self._reader.buffer)[begin : begin + length]
+            frames, complete, reason = self._unwinder.unwind(registers, stack, registers[self.cpu.sp])
+        hits = inside(frames, self._ranges)
+        if hits:
+            return self._in_the_way(thread, hits[0][0])
+        return None if complete else self._unknown(thread, reason)
+
+    def _in_the_way(self, thread: StoppedThread, pc: int) -> Busy:
+        names = [each.name for each in self.watched if each.start <= pc <= each.end]
+        return Busy("function_on_stack", f"{self._describe(thread.tid)} is inside {names[0]}{self._call(thread)}")
+
+    def _unknown(self, thread: StoppedThread, reason: str) -> Busy:
+        return Busy("cannot_unwind", f"{self._describe(thread.tid)}{self._call(thread)}: {reason}")
+
+    def _call(self, thread: StoppedThread) -> str:
+        """The system call that the thread sits in, in words."""
+        number = thread.registers[thread.cpu.syscall]
+        if number >= 1 << 8 * thread.cpu.word - 1:  # -1
+            return ""
+        return f", in the system call {thread.cpu.syscall_name(number)}"

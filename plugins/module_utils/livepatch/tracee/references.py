@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Does anything in a process still lead into a piece of its memory?
+
+Asked before a patch's memory is freed: a callback that the patch registered, a
+string of its that somebody kept.  Looked through are all words of all writable
+memory that was ever touched, and of the stacks from the stack pointers on.
+
+On a stack, words that point into the *middle* of the patch's functions do not
+count when nobody is inside: return addresses of calls that are over lie about
+there for ever.  Function pointers lead to the start of a function.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..kernel import procfs
+from ..kernel.memory import Memory
+from ..kernel.procfs import Mapping
+from .scan import Scanner
+
+Range = Tuple[int, int]
+
+_CHUNK = 1 << 20  # bytes read at once
+
+
+class Wanted(NamedTuple):
+    """The memory that is to be freed, as (start, end)."""
+
+    whole: Sequence[Range]  # its mappings
+    bodies: Sequence[Range]  # of functions: (start, end)
+
+    def is_dead_return_address(self, value: int) -> bool:
+        """Into a function, but not to its start."""
+        return any(start < value <= end for start, end in self.bodies)
+
+
+class Area(NamedTuple):
+    """Memory to look through."""
+
+    start: int
+    end: int
+    stack: bool
+
+
+def areas(pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Sequence[int], wanted: Wanted) -> List[Area]:
+    """What there is to look through, in order of address.
+
+    :param tid: a living thread
+    :param stack_pointers: of all threads; below them a stack holds nothing alive
+    :raises ProcessLookupError: the process is gone
+    """
+    own = {start for start, _ in wanted.whole}
+    result = []
+    for mapping in mappings:
+        if not mapping.writable or mapping.start in own:
+            continue
+        inside = sorted(sp for sp in stack_pointers if mapping.start <= sp < mapping.end)
+        start = inside[0] & -procfs.PAGE if inside else mapping.start
+        for first, last in procfs.touched(pid, tid, start, mapping.end):
+            result.append(Area(max(first, inside[0] & -8) if inside else first, last, bool(inside)))
+    return result
+
+
+def find(memory: Memory, where: Sequence[Area], wanted: Wanted, word: int) -> Optional[Tuple[int, int]]:
+    """The first word that leads into ``wanted``: (address of the word, its value); ``None``: there is none.
+
+    :raises ProcessLookupError: the process is gone
+    """
+    scanner = Scanner(word, wanted.whole)
+    for area in where:
+        for start in range(area.start, area.end, _CHUNK):
+            try:
+                data = memory.read(start, min(_CHUNK, area.end - start))
+            except ProcessLookupError:
+                raise
+            except OSError:  # unmapped meanwhile, or device memory: no word of it is ours to follow
+                continue
+            for offset in scanner.find(data):
+                value = int.from_bytes(data[offset : offset + word], "little")
+                if _leads(value, area, wanted):
+                    return start + offset, value
+    return None
+
+
+def _leads(value: int, area: Area, wanted: Wanted) -> bool:
+    if not any(start <= value < end for start, end in wanted.whole):
+        return False
+    return not (area.stack and wanted.is_dead_return_address(value))

@@ -1,0 +1,360 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""A process that we hold.
+
+One thread, the *anchor*, is seized from the first hold to the end and runs in
+between: a second livepatch that comes along sees it.  The others are seized for
+each attempt to stop the process.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+
+from ..errors import Busy, Gone, LivepatchError, Refused
+from ..kernel import procfs, ptrace
+from ..kernel.memory import Memory
+from ..process.snapshot import Snapshot
+from . import gadgets, references, stacks, tables
+from .check import StackCheck, Watched
+from .references import Wanted
+from .remote import OPTIONS, Hold, room_needed
+from .seccomp import Call
+from .sharing import Sharing
+from .stacks import StackMap
+from .stop import Outcome, Stop, StoppedThread
+from .unwind import Code, Unwinder
+
+__all__ = ["Patience", "Tracee", "Watched"]
+
+_HOLD_S = 1.0  # for one thread to stop
+_MOST_CANDIDATES = 16
+# Retries are spaced: a stop renews relative time-outs of calls, so a storm of them would starve a timer.
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.250
+# Stacks of sleeping threads that are looked through beforehand, so that unwinding them is fast in the stop.
+_MOST_SAMPLED = 32
+_SAMPLE = 16 << 10
+
+
+class Patience(NamedTuple):
+    """How long and how often to look for a safe point."""
+
+    seconds: float
+    attempts: int
+    stop: float  # the longest stop, seconds
+
+
+class Tracee:
+    """As a context manager: nothing of ours is in the process's way after the end.
+
+    :param snapshot: the process as it was looked at
+    :param patches: code of patches that are in it: (start, end, name, eh_frame address, eh_frame size)
+    :raises Refused: ``not_permitted``, ``no_gadget``
+    :raises ProcessLookupError: it is gone
+    """
+
+    def __init__(self, snapshot: Snapshot, patches: Sequence[Tuple[int, int, str, int, int]] = ()) -> None:
+        self.snapshot = snapshot
+        self.pid = snapshot.pid
+        self.cpu = snapshot.cpu
+        self._patches = list(patches)
+        self._tid = snapshot.living_tid
+        self._anchor: Optional[int] = None
+        self.memory = Memory(self.pid, self._tid)
+        try:
+            self.memory.open_writable()
+            self._gadgets = gadgets.find(self.cpu, self._mappings(), snapshot.exe, self.memory.read)
+        except PermissionError as error:
+            self.memory.close()
+            raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
+        except BaseException:
+            self.memory.close()
+            raise
+
+    def __enter__(self) -> "Tracee":
+        ptrace.prepare_waiting()
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._release()
+        self.memory.close()
+
+    def _mappings(self) -> List[procfs.Mapping]:
+        return procfs.maps(self.pid, self._tid)
+
+    def add_patch(self, start: int, end: int, name: str, eh_frame: int, size: int) -> None:
+        """Code that came into the process after the snapshot, for the unwinder."""
+        self._patches.append((start, end, name, eh_frame, size))
+
+    # -- one thread ----------------------------------------------------------------
+
+    @contextmanager
+    def hold(self, calls: Sequence[Call], scratch: bytes = b"") -> Iterator[Hold]:
+        """A thread that can make these calls for us; see ``remote.Hold``.
+
+        :raises Refused: ``no_stack_room``, ``seccomp``, ``stopped``, ...: no thread can
+        :raises Busy: ``stop_timeout``
+        :raises Gone: the process has ended
+        """
+        problem: Optional[LivepatchError] = None
+        with ExitStack() as stack:
+            for tid in self._candidates(len(scratch)):
+                if tid != self._anchor and not self._take(tid):
+                    continue
+                hold = Hold(
+                    tid, self.cpu, self._gadgets, self.memory, self._stack_map(),
+                    time.monotonic() + _HOLD_S, scratch=scratch, calls=calls,
+                )  # fmt: skip
+                try:
+                    stack.enter_context(hold)
+                except (Refused, Busy) as error:
+                    if error.reason == "stopped":
+                        raise
+                    problem = problem or error
+                except Gone:
+                    self._anchor = None
+                else:
+                    yield hold
+                    return
+        if problem is not None:
+            raise problem
+        raise Gone(self.pid)
+
+    def _candidates(self, scratch: int) -> List[int]:
+        """Threads to try, the best first; the anchor before others that are as good."""
+        threads = []
+        for tid in self._living():
+            try:
+                threads.append((tid, procfs.syscall(self.pid, tid)))
+            except ProcessLookupError:
+                continue
+        found = stacks.candidates(threads, self._stack_map(), self.cpu, room_needed(self.cpu, scratch))
+        if self._anchor in found:
+            found.remove(self._anchor)
+            found.insert(0, self._anchor)
+        return found[:_MOST_CANDIDATES]
+
+    def _living(self) -> List[int]:
+        """Threads that have not exited; the leader may have."""
+        return [tid for tid in procfs.tids(self.pid) if tid != self.pid or not self.snapshot.leader_exited]
+
+    def _stack_map(self) -> StackMap:
+        return StackMap(self._mappings(), self.pid)
+
+    def _take(self, tid: int) -> bool:
+        """Make a thread the anchor, in place of the one before.
+
+        :raises Refused: ``being_traced``: somebody was faster; ``not_permitted``
+        """
+        self._release()
+        try:
+            ptrace.seize(tid, OPTIONS)
+        except ProcessLookupError:
+            return False
+        except PermissionError as error:
+            tracer = procfs.status(self.pid, tid).get("TracerPid", "0")
+            if tracer != "0":
+                raise Refused("being_traced", f"thread {tid} of process {self.pid} is traced by process {tracer}") from error
+            raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
+        self._anchor = tid
+        return True
+
+    def _release(self) -> None:
+        """Let go of the anchor: only a stopped thread can be detached."""
+        tid, self._anchor = self._anchor, None
+        if tid is None:
+            return
+        deadline = time.monotonic() + _HOLD_S
+        try:
+            ptrace.interrupt(tid)
+            while True:
+                status = ptrace.wait(tid, deadline)
+                if status is None or status.exited:
+                    return
+                if status.event == ptrace.EVENT_STOP:
+                    ptrace.detach(tid)
+                    return
+                ptrace.resume(tid, 0 if status.event else status.signal)
+        except (ProcessLookupError, ChildProcessError):
+            self._reap(tid, deadline)
+
+    def _reap(self, tid: int, deadline: float) -> None:
+        """A killed thread of ours stays a zombie, and its process's parent waits, until we have seen it."""
+        try:
+            ptrace.wait(tid, deadline)
+        except ChildProcessError:
+            pass
+
+    # -- all threads ---------------------------------------------------------------
+
+    def at_safe_point(
+        self,
+        watched: Sequence[Watched],
+        still: Callable[[], Optional[Busy]],
+        commit: Callable[[], None],
+        patience: Patience,
+        between: Callable[[], None],
+    ) -> Tuple[Outcome, int]:
+        """Commit while everybody stands still and nobody is in the watched code.
+
+        :param between: called before each attempt; may raise to give up
+        :returns: the stop in which it was committed, and the number of attempts
+        :raises Busy: there was no such moment in time
+        :raises Refused: the process can not be stopped
+        :raises Gone: it has ended
+        """
+        if self._anchor is None:
+            self._seize_any()
+        assert self._anchor is not None
+        check = self._stack_check(watched)
+        sharing = Sharing(self.pid, self._anchor)
+        stop = Stop(self.pid, self._anchor)
+        begin = time.monotonic()
+        pause = _FIRST_PAUSE
+        try:
+            for attempt in range(1, patience.attempts + 1):
+                between()
+                blocker = sharing.look()
+                if blocker is None:
+                    outcome = self._attempt(stop, check, sharing, still, commit, patience)
+                    blocker = outcome.blocker
+                    if blocker is None:
+                        return outcome, attempt
+                elapsed = time.monotonic() - begin
+                if attempt == patience.attempts or elapsed + pause > patience.seconds:
+                    tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
+                    raise Busy(blocker.reason, f"{blocker.what} ({tried})")
+                stop.idle(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            raise AssertionError("attempts is at least one")
+        finally:
+            if not stop.holds_anchor:
+                self._anchor = None
+            stop.close()
+
+    def _attempt(
+        self,
+        stop: Stop,
+        check: StackCheck,
+        sharing: Sharing,
+        still: Callable[[], Optional[Busy]],
+        commit: Callable[[], None],
+        patience: Patience,
+    ) -> Outcome:
+        try:
+            stop.gather()
+        except Busy as blocker:
+            return Outcome.nothing(blocker)
+        return stop.attempt(
+            self._sleepers(stop.tids), patience.stop, check, lambda: sharing.look_again(stop.tids) or still(), commit
+        )
+
+    def _seize_any(self) -> None:
+        for tid in self._living():
+            if self._take(tid):
+                return
+        raise Gone(self.pid)
+
+    def _sleepers(self, tids: Sequence[int]) -> List[int]:
+        """Threads that wait in a system call right now."""
+        result = []
+        for tid in tids:
+            try:
+                if procfs.syscall(self.pid, tid) is not None:
+                    result.append(tid)
+            except ProcessLookupError:
+                continue
+        return result
+
+    def _stack_check(self, watched: Sequence[Watched]) -> StackCheck:
+        mappings = self._mappings()
+        stack_map = StackMap(mappings, self.pid)
+        unwinder = Unwinder(self.cpu, self._code(mappings), self.memory.read)
+        self._warm(unwinder, stack_map)
+        sp = self.cpu.sp
+        return StackCheck(
+            self._tid,
+            self.cpu,
+            watched,
+            unwinder,
+            lambda thread: stack_map.guess(thread.tid, thread.registers[sp]),
+            gadgets.restorers(self.cpu, mappings, self.snapshot.exe, self.memory.read),
+            self._describe,
+        )
+
+    def _code(self, mappings: Sequence[procfs.Mapping]) -> List[Code]:
+        """The process's code; patches stand before what /proc/PID/maps calls them."""
+        patches = [tables.of_patch(self.cpu, *patch, self.memory.read) for patch in self._patches]
+        starts = {patch.start for patch in patches}
+        code = tables.of_process(self.cpu, mappings, self.memory.read, self.snapshot.open_mapped)
+        return [each for each in code if each.start not in starts] + patches
+
+    def _warm(self, unwinder: Unwinder, stack_map: StackMap) -> None:
+        """Read the unwind rules that sleeping threads will need, while everybody runs."""
+        for tid in self._living()[:_MOST_SAMPLED]:
+            try:
+                waits = procfs.syscall(self.pid, tid)
+                stack = None if waits is None else stack_map.guess(tid, waits.sp)
+                if waits is not None and stack is not None:
+                    unwinder.prefetch([waits.pc])
+                    unwinder.prefetch_stack(self.memory.read(waits.sp, min(_SAMPLE, stack.high - waits.sp)))
+            except OSError:  # it has gone on
+                continue
+
+    def _describe(self, tid: int) -> str:
+        try:
+            return f"thread {tid} ({procfs.stat(self.pid, tid).comm})"
+        except ProcessLookupError:
+            return f"thread {tid}"
+
+    # -- memory --------------------------------------------------------------------
+
+    def write_code(self, address: int, data: bytes) -> None:
+        """Write at most eight bytes of code, all of them or none.
+
+        The kernel copies them in one go (fs/proc/base.c, mem_rw).  Where
+        proc_mem.force_override forbids that, the anchor must be stopped, and
+        they are poked as one word together with their neighbours.
+
+        :raises OSError: not even that is allowed
+        """
+        try:
+            self.memory.write(address, data)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            if self._anchor is None:
+                raise
+            room = procfs.PAGE - address % procfs.PAGE
+            start = address if room >= 8 else address + room - 8
+            word = bytearray(self.memory.read(start, 8))
+            word[address - start : address - start + len(data)] = data
+            ptrace.poke_text(self._anchor, start, bytes(word))
+
+    def wanted(self, text: Tuple[int, int], data: Tuple[int, int], eh_frame: Tuple[int, int]) -> Wanted:
+        """A patch's memory as :meth:`find_reference` needs it; all as (address, size)."""
+        whole = [(address, address + size) for address, size in (text, data)]
+        bodies = tables.bodies(self.cpu, *eh_frame, self.memory.read) if eh_frame[1] else []
+        return Wanted(whole, bodies)
+
+    def find_reference(self, wanted: Wanted) -> Optional[Tuple[int, int]]:
+        """A word outside of ``wanted`` that leads into it: (its address, its value).
+
+        Exact only while the process stands still; before, it is a hint.
+        """
+        pointers = []
+        for tid in self._living():
+            try:
+                waits = procfs.syscall(self.pid, tid)
+            except ProcessLookupError:
+                continue
+            if waits is not None:
+                pointers.append(waits.sp)
+        where = references.areas(self.pid, self._tid, self._mappings(), pointers, wanted)
+        return references.find(self.memory, where, wanted, self.cpu.word)
