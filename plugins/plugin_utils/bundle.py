@@ -18,10 +18,12 @@ a host that meets two controllers would keep two bundles).
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import io
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -167,3 +169,27 @@ def _imported(source: bytes, package: str, top: str) -> set[str]:
             names.update(f"{module}.{alias.name}" for alias in node.names)
     parts = [name.split(".") for name in names if name.split(".")[0] == top]
     return {".".join(part[:length]) for part in parts for length in range(1, len(part) + 1)}
+
+
+def main() -> int:
+    """``livepatch bundle -o FILE``: the bundle under a name of one's own, for use by hand."""
+    parser = argparse.ArgumentParser(
+        prog="livepatch bundle",
+        description="Write the managed hosts' program as one file: python3 FILE list. Needs Python 3.8 there.",
+    )
+    parser.add_argument("-o", "--output", default="livepatch.pyz", metavar="FILE", help="default: %(default)s")
+    output = Path(parser.parse_args().output)
+    try:
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".livepatch-") as scratch:
+            path, sha256 = make_bundle(scratch)
+            path.chmod(0o644)
+            os.replace(path, output)
+    except (MissingPackage, OSError) as error:
+        print(f"livepatch bundle: {error}", file=sys.stderr)
+        return 1
+    print(f"{output}  sha256 {sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
