@@ -120,8 +120,8 @@ hold_registers:
         mov 112(%rdi), %r15
         mov 40(%rdi), %rdi
         stc                     /* decq leaves the carry flag alone */
-1:      decq (%rsp)
-        jnz 1b
+held:   decq (%rsp)
+        jnz held
         xchg %rax, 8(%rsp)      /* out; what rax held goes to its place */
         mov %rbx, 8(%rax)
         mov %rcx, 16(%rax)
@@ -182,8 +182,8 @@ hold_registers:
         mov 48(%edi), %ebp
         mov 40(%edi), %edi
         stc
-1:      decl (%esp)
-        jnz 1b
+held:   decl (%esp)
+        jnz held
         xchg %eax, 4(%esp)
         mov %ebx, 8(%eax)
         mov %ecx, 16(%eax)
