@@ -125,6 +125,9 @@ REASONS: Dict[str, Reason] = {
     "no_gadget": Reason("No system call instruction was found that could be borrowed.", "Restart it with the fix instead."),
     "no_stack_room": Reason(
         "No thread has a stack that is proven to have room for a signal frame.", "Try again; another thread may have room then."),
+    "rseq_unknown": Reason(
+        "All threads run, and the kernel (before 5.13) can not tell whether one is in a restartable sequence (rseq).",
+        "Try again while a thread waits in a system call."),
     "build_id_mismatch": Reason(
         "The process runs another build of the target than the patch was made for.", "Build the patch for this build."),
     "target_not_mapped": Reason("The process does not map the patch's target.", "Select other processes."),
@@ -179,4 +182,10 @@ REASONS: Dict[str, Reason] = {
     "several_ranges": Reason("A function lies in several ranges and not all of them are replaced.", "Build the patch from whole objects."),
     "throws_through": Reason("Exceptions would cross the new code.", "Patch a function that does not take part in exceptions."),
     "compile_failed": Reason("The compiler refused the patch source.", "Read its messages above."),
+    "file_malformed": Reason("An input of the builder can not be read as what it should be.", "Check which files were given."),
+    "objects_do_not_pair": Reason(
+        "Old and new objects are not two builds of the same units.", "Give them in the same order, as many old as new."),
+    "needs_function_sections": Reason(
+        "Code or data that changed shares its section with other code or data.",
+        "Build both sides with -ffunction-sections -fdata-sections."),
 }

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The build host's command line: ``livepatch build``, ``livepatch inspect``.
+
+Never bundled: managed hosts have neither pyelftools nor a compiler.  It
+translates words into a request and an answer into words, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any, Sequence
+
+from .artifact import file as artifact_file
+from .build import inspection, pipeline
+from .build.request import BuildRequest
+from .errors import LivepatchError, Refused, UsageError
+from .report import RUN_FAILED, STATUSES, WRONG_USAGE
+
+#: Parameters of ``patch_build`` that this version refuses by name.
+NOT_BUILT = ("source", "diff", "build-command", "package", "from", "to", "sign-with")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (``report.STATUSES``)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LivepatchError as error:
+        _say(options, {"status": error.status, "reason": error.reason, "message": error.message})
+        return STATUSES[error.status]
+    except UsageError as error:
+        _say(options, {"status": "wrong_usage", "message": str(error)})
+        return WRONG_USAGE
+    except OSError as error:
+        _say(options, {"status": "failed", "message": f"{error.filename or ''}: {error.strerror}"})
+        return RUN_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="livepatch", allow_abbrev=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    build = commands.add_parser("build", help="make an artifact", allow_abbrev=False)
+    build.set_defaults(run=_build)
+    build.add_argument("--target", required=True, metavar="FILE", help="the shipped program or library")
+    build.add_argument("--debuginfo", metavar="FILE", help="its symbols and DWARF, where it is stripped")
+    for age, what in (("old", "as the target was built"), ("new", "with the fix")):
+        build.add_argument(f"--{age}-objects", nargs="+", default=[], metavar="FILE", help=f"objects, {what}")
+        build.add_argument(
+            f"--{age}-objects-noline", nargs="+", default=[], metavar="FILE",
+            help="the same units built with -D__LINE__=0; they decide what changed",
+        )  # fmt: skip
+    build.add_argument("--patch-source", metavar="FILE", help="one C file that defines the functions anew")
+    build.add_argument("--cflags", nargs=argparse.REMAINDER, default=[], help="for its compiler; comes last")
+    build.add_argument("--cc", default="gcc", metavar="COMMAND", help="its compiler (gcc)")
+    build.add_argument("--name", required=True, help="of the patch")
+    build.add_argument("--version", required=True, help="of the patch")
+    build.add_argument("--description", default="", help="for people")
+    build.add_argument("--cve", action="append", default=[], metavar="CVE-YEAR-NUMBER", help="what is fixed")
+    for relation, help_text in (
+        ("supersedes", "whose place it takes"),
+        ("requires", "that must be in the process before"),
+        ("conflicts", "that must not be in the process"),
+    ):
+        build.add_argument(
+            f"--{relation}", action="append", default=[], metavar="NAME[=VERSION]", help=f"patch {help_text}"
+        )
+    build.add_argument("--dest", required=True, metavar="FILE", help="where the artifact goes")
+    for name in NOT_BUILT:
+        build.add_argument(f"--{name}", dest="not_built_" + name, help=argparse.SUPPRESS)
+    inspect = commands.add_parser("inspect", help="say what an artifact does", allow_abbrev=False)
+    inspect.set_defaults(run=_inspect)
+    inspect.add_argument("artifact", metavar="FILE")
+    for command in (build, inspect):
+        command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return parser
+
+
+def _build(options: argparse.Namespace) -> int:
+    for name in NOT_BUILT:
+        if getattr(options, "not_built_" + name) is not None:
+            raise Refused("not_supported_yet", f"--{name} is not supported yet")
+    fields = BuildRequest.__dataclass_fields__
+    request = BuildRequest(**{name: getattr(options, name) for name in fields})
+    built = pipeline.make(request)
+    _write(options.dest, built.artifact.data)
+    answer = inspection.summary(built.artifact)
+    answer.update(status="built", dest=options.dest, warnings=list(built.warnings))
+    if options.json:
+        _say(options, answer)
+    else:
+        for warning in built.warnings:
+            print(f"livepatch: warning: {warning}", file=sys.stderr)
+        print(f"{options.dest}: {inspection.headline(built.artifact)}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    artifact = artifact_file.read(options.artifact)
+    if options.json:
+        _say(options, {**inspection.summary(artifact), "manifest": artifact.manifest.to_json()})
+    else:
+        print("\n".join(inspection.describe(artifact)))
+    return 0
+
+
+def _write(path: str, data: bytes) -> None:
+    """The artifact appears whole or not at all; unchanged bytes leave the file alone."""
+    try:
+        with open(path, "rb") as file:
+            if file.read() == data:
+                return
+    except FileNotFoundError:
+        pass
+    fresh = f"{path}.{os.getpid()}"
+    try:
+        with open(fresh, "xb") as file:
+            file.write(data)
+        os.replace(fresh, path)
+    finally:
+        if os.path.exists(fresh):
+            os.unlink(fresh)
+
+
+def _say(options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if options.json:
+        print(json.dumps(answer, indent=1, sort_keys=True))
+    elif "reason" in answer:
+        print(f"livepatch: {answer['status']} ({answer['reason']}): {answer['message']}", file=sys.stderr)
+    else:
+        print(f"livepatch: {answer['message']}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
