@@ -23,13 +23,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import List, NamedTuple, Optional, Sequence, Union
 
 from ..cpu import Cpu, of_registers
 from ..cpu.architecture import Registers
 from ..cpu.signal_frame import FXSAVE_SIZE, FloatingPoint, UnknownState, XstateLayout
-from ..errors import Busy, Gone, Refused, RolledBack, Stranded
+from ..errors import Busy, Refused, RolledBack, Stranded
 from ..kernel import procfs, ptrace, xstate
 from ..kernel.memory import Memory
 from . import gadgets as gadget_search
@@ -37,8 +36,7 @@ from . import restart, rseq, seccomp
 from .gadgets import Gadgets
 from .seccomp import Call
 from .stacks import MARGIN, StackMap, thread_pointer
-
-OPTIONS = ptrace.O_SYSGOOD  # a thread must have been seized with it
+from .thread import OPTIONS, Thread
 
 _ALL_SIGNALS = (1 << 64) - 1
 _TRAP_AND_DIRECTION = 0x500  # eflags: no single step, strings upwards (psABI)
@@ -113,8 +111,7 @@ class Hold:
         self._filters: List[seccomp.Program] = []
         self._as_found: Registers = ()
         self.registers = ()
-        self._stop: Optional[ptrace.WaitStatus] = None  # None: it runs
-        self._gone = False
+        self._thread = Thread(tid, memory.pid)
         self._borrowed = False  # its registers are ours
 
     # -- stopping ------------------------------------------------------------------
@@ -126,7 +123,7 @@ class Hold:
         :raises Busy: ``stop_timeout``
         :raises Gone: the thread has ended
         """
-        with self._alive():
+        with self._thread.alive():
             if self._seize:
                 ptrace.seize(self.tid, OPTIONS)
             try:
@@ -140,15 +137,9 @@ class Hold:
     def _halt(self) -> None:
         """Come to an EVENT_STOP outside of any restartable sequence."""
         while True:
-            ptrace.interrupt(self.tid)
-            self._await(self._deadline)
-            while self._stop is None or self._stop.event != ptrace.EVENT_STOP:
-                self._pass_on()
-                self._await(self._deadline)
-            if self._stop.group_stopped:
-                raise Refused(
-                    "stopped", f"process {self._memory.pid} is stopped by {_name(self._stop.signal)}"
-                )
+            self._thread.halt(self._deadline)
+            if self._thread.group_stopped:
+                raise Refused("stopped", f"process {self._memory.pid} is stopped by a signal")
             regset = ptrace.get_registers(self.tid)
             mode = of_registers(len(regset))
             if mode is not self.cpu:
@@ -157,8 +148,7 @@ class Hold:
             self._as_found = self.registers = self.cpu.unpack(regset)
             if not rseq.inside(self.tid, self.cpu, self.registers, self._memory):
                 return
-            ptrace.resume(self.tid)
-            self._stop = None
+            self._thread.resume()
 
     def _look(self) -> None:
         """Save what the frame needs, place it, and ask the seccomp filters."""
@@ -225,7 +215,7 @@ class Hold:
         call = self._native(Call(name, arguments))
         if self._filters:
             seccomp.require(self.tid, self._filters, self.cpu, [(call, self._gadgets.behind_syscall)])
-        with self._alive():
+        with self._thread.alive():
             self._borrow(call)
             deadline = time.monotonic() + _CALL_S
             self._to_syscall_stop(name, deadline)  # entry
@@ -284,139 +274,51 @@ class Hold:
         All signals are blocked but SIGKILL and SIGSTOP.  The latter is delivered: the process counts as
         stopped, this thread goes on for us, and stays stopped when it is resumed or let go in the end.
         """
-        stop = 0
+        delivered = 0
         while True:
-            ptrace.resume_to_syscall(self.tid, stop)
-            self._stop = None
             try:
-                status = self._await(deadline)
+                status = self._thread.run_to_syscall(deadline, delivered)
             except Busy as error:
                 what = f"thread {self.tid} has not come out of {name} for {_CALL_S:.0f} s"
                 raise Stranded("could_not_undo", what) from error
             if status.at_syscall:
                 return
-            stop = 0
+            delivered = 0
             if status.event == 0:
                 if status.signal != signal.SIGSTOP:
-                    what = f"thread {self.tid} got {_name(status.signal)} instead of making the call {name}"
+                    what = f"thread {self.tid} got signal {status.signal} instead of making the call {name}"
                     raise RolledBack("failed_midway", what)
-                stop = status.signal
+                delivered = status.signal
 
     # -- giving back ---------------------------------------------------------------
 
     def __exit__(self, *exc: object) -> None:
-        with self._alive():
+        with self._thread.alive():
             self._leave()
 
     @property
     def group_stopped(self) -> bool:
         """Whether the process was stopped by a signal meanwhile; asked after the end, with ``keep_stopped``."""
-        return self._stop is not None and self._stop.group_stopped
+        return self._thread.group_stopped
 
     def _leave(self) -> None:
-        """Give the thread back its state and let it go."""
-        if self._gone:
-            return
-        if self._stop is None:
-            if self._borrowed:
-                return  # stuck in a call; it restores itself when it comes out and we end
-            self._await(time.monotonic() + _LATE_S)
-        self._to_event_stop()
+        """Give the thread back its state and let it go.
+
+        :raises Busy: ``stop_timeout``: it did not even stop; it will, and goes on when we end
+        """
+        thread = self._thread
+        if thread.gone or (self._borrowed and thread.stop is None):
+            return  # in the latter case it is stuck in a call, and restores itself when it comes out and we end
+        thread.halt(time.monotonic() + _LATE_S, faults=not self._borrowed)
         if self._borrowed:
             ptrace.set_sigmask(self.tid, self._sigmask)
         if self._borrowed or self.registers != self._as_found:
             ptrace.set_registers(self.tid, self.cpu.pack(self.registers))
         self._borrowed = False
-        if not self._keep_stopped:
-            self._resume()
-
-    def _to_event_stop(self) -> None:
-        """Come to the one stop that is left through the restart of system calls."""
-        if self._stop is None or self._stop.event != ptrace.EVENT_STOP:
-            ptrace.interrupt(self.tid)
-        while self._stop is None or self._stop.event != ptrace.EVENT_STOP:
-            self._pass_on()
-            self._await(time.monotonic() + _CALL_S)
-
-    def _resume(self) -> None:
-        assert self._stop is not None
         if self._seize:
-            ptrace.detach(self.tid)
-        elif self._stop.group_stopped:
-            ptrace.listen(self.tid)
-        else:
-            ptrace.resume(self.tid)
-        self._stop = None
-
-    # -- waiting -------------------------------------------------------------------
-
-    def _await(self, deadline: float) -> ptrace.WaitStatus:
-        """The next stop.
-
-        :raises Busy: ``stop_timeout``
-        :raises Gone: the thread has ended
-        """
-        try:
-            status = ptrace.wait(self.tid, deadline)
-        except ChildProcessError:
-            self._gone = True
-            raise Gone(self._memory.pid) from None
-        if status is None:
-            raise Busy(
-                "stop_timeout", f"thread {self.tid} of process {self._memory.pid} did not stop in time"
-            )
-        if status.exited:
-            self._gone = True
-            raise Gone(self._memory.pid)
-        self._stop = status
-        return status
-
-    def _pass_on(self) -> None:
-        """Let the thread go on from a stop that is not ours, with the signal that it is about to get."""
-        status = self._stop
-        assert status is not None
-        if status.event == ptrace.EVENT_CLONE:
-            self._release(ptrace.get_event_message(self.tid))
-        delivered = 0
-        if (
-            status.event == 0
-            and not status.at_syscall
-            and (not self._borrowed or status.signal == signal.SIGSTOP)
-        ):
-            delivered = status.signal
-        ptrace.resume(self.tid, delivered)
-        self._stop = None
-
-    def _release(self, tid: int) -> None:
-        """Let go of a thread that the kernel seized for us because ours has started it."""
-        status = ptrace.wait(tid, time.monotonic() + _LATE_S)
-        if status is not None and not status.exited:
-            ptrace.detach(tid)
-
-    @contextmanager
-    def _alive(self) -> Iterator[None]:
-        """A thread that is killed vanishes between any two calls of ours; it must be reaped all the same.
-
-        :raises Gone: it has
-        """
-        try:
-            yield
-        except ProcessLookupError:
-            try:
-                while not self._gone:
-                    self._await(time.monotonic() + _LATE_S)
-            except (Gone, Busy):
-                pass
-            if not self._gone:
-                raise
-            raise Gone(self._memory.pid) from None
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+            thread.detach()
+        elif not self._keep_stopped:
+            thread.resume()
 
 
 def _floating_point(tid: int, cpu: Cpu) -> FloatingPoint:
