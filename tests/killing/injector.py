@@ -12,15 +12,14 @@ import contextlib
 import json
 import os
 import re
-import runpy
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import livepatch.__main__  # noqa: F401  (so that a fork need not)
+from livepatch.__main__ import main
 from livepatch.cpu import X86_64 as CPU  # the injector's own; the target's does not matter here
 from livepatch.kernel import ptrace
 
@@ -51,7 +50,7 @@ _SEIZE = 0x4206
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "fallocate", "sendfile")
 _OF_THE_TARGET = re.compile(r"/proc/\d+/(task/\d+/)?mem|/memfd:")
 
-_NUMBERS = {name: CPU.syscalls[name] for name in ("ptrace", "process_vm_writev", *_WRITES)}
+_NUMBERS = {name: CPU.syscall_number(name) for name in ("ptrace", "process_vm_writev", *_WRITES)}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 _FILTER = bpf.program(_NUMBERS.values())
 
@@ -96,12 +95,21 @@ def run(arguments: Sequence[object], shot: Shot | None = None) -> Run:
 
     When this returns the injector is dead and reaped, and with that the kernel has let go of all it traced.
     """
+    words = [str(word) for word in arguments]
+    return watch(lambda: main(words), shot)
+
+
+def watch(body: Callable[[], int], shot: Shot | None = None) -> Run:
+    """Run anything in a fork, as :func:`run` does with the host program.
+
+    :param body: returns the exit code
+    """
     with tempfile.TemporaryFile() as output:
         go, started = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(started)
-            _be_the_injector([str(word) for word in arguments], output, go)
+            _be_the_injector(body, output, go)
         os.close(go)
         os.setpgid(pid, pid)
         with _deadline(pid):
@@ -113,19 +121,17 @@ def run(arguments: Sequence[object], shot: Shot | None = None) -> Run:
     return found
 
 
-def _be_the_injector(arguments: list[str], output: BinaryIO, go: int) -> None:
-    """In the fork: become the host program; does not return."""
+def _be_the_injector(body: Callable[[], int], output: BinaryIO, go: int) -> None:
+    """In the fork: run the body and exit; does not return."""
     code = 1
     try:
         os.setpgid(0, 0)
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         sys.stdout = sys.stderr = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.argv = ["livepatch", *arguments]
         bpf.install(_FILTER)
         os.read(go, 1)
-        runpy.run_module("livepatch", run_name="__main__", alter_sys=True)
-        code = 0
+        code = body()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -197,7 +203,7 @@ class _Watch:
             else:
                 self.inside.add(tid)
                 registers = CPU.registers.unpack(ptrace.get_registers(tid))
-                self._counted(tid, CPU.syscall_names.get(registers[CPU.syscall], "?"))
+                self._counted(tid, CPU.syscall_name(registers[CPU.syscall]))
         elif not event:
             delivered = number
         if self.every or self.shoot_at_exit:

@@ -20,7 +20,7 @@ def it(cpu, patient):
 def block(it, cpu):
     """Send the thread into the function; return once it sleeps in its read."""
     inside = int(it.program.ask("enter").split()[1])
-    traces.wait_for_call(it.pid, inside, cpu.syscalls["read"])
+    traces.wait_for_call(it.pid, inside, cpu.syscall_number("read"))
     return inside
 
 

@@ -13,7 +13,7 @@ from tests.harness import traces
 def test_a_filter_that_kills_at_a_call_we_need_is_a_refusal(cpu, patient, call):
     if call == "mmap" and cpu.name == "i386":
         call = "mmap2"
-    it = patient("filtered.c", "work.c", cpu.syscalls[call])
+    it = patient("filtered.c", "work.c", cpu.syscall_number(call))
     with traces.untouched(it.pid):
         answer = it.apply()
     assert (answer.code, answer.status, answer.reason) == (3, "refused", "seccomp"), answer
@@ -22,7 +22,7 @@ def test_a_filter_that_kills_at_a_call_we_need_is_a_refusal(cpu, patient, call):
 
 
 def test_a_filter_that_allows_what_we_need_is_no_obstacle(cpu, patient):
-    it = patient("filtered.c", "work.c", cpu.syscalls["reboot"])
+    it = patient("filtered.c", "work.c", cpu.syscall_number("reboot"))
     assert it.apply().status == "applied"
     assert it.program.ask("work 10") == "32"
     assert it.revert().status == "reverted"
@@ -30,7 +30,7 @@ def test_a_filter_that_allows_what_we_need_is_no_obstacle(cpu, patient):
 
 
 def test_a_dry_run_says_that_filters_are_evaluated_at_apply(cpu, patient):
-    it = patient("filtered.c", "work.c", cpu.syscalls["reboot"])
+    it = patient("filtered.c", "work.c", cpu.syscall_number("reboot"))
     answer = it.check()
     assert answer.status == "planned", answer
     assert "seccomp" in answer.process["unproven"]

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an application notices of a stop: no EINTR from any call that a stop breaks off."""
+
+from __future__ import annotations
+
+import pytest
+
+from livepatch.kernel import ptrace
+from livepatch.tracee.restart import fix_interrupted
+from tests.borrowing import seized, soon, wait_until_blocked
+
+STOPS = 5
+
+# The kernel ends these with EINTR; we have them repeated.
+GIVE_UP = (
+    "epoll_wait",
+    "epoll_wait_timeout",
+    "epoll_pwait",
+    "sigtimedwait",
+    "sigwaitinfo",
+    "semop",
+    "semtimedop",
+    "recv_timeout",
+    "recvmsg_timeout",
+    "recvmmsg_timeout",
+    "read_timeout",
+    "readv_timeout",
+    "accept_timeout",
+    "accept4_timeout",
+    "io_getevents",
+)
+MULTIPLEXED = ("socketcall_recv_timeout", "socketcall_accept_timeout", "ipc_semop")
+# The kernel restarts these by itself.
+RESTARTED = (
+    "recv",
+    "accept",
+    "read",
+    "poll",
+    "ppoll",
+    "select",
+    "nanosleep",
+    "futex",
+    "futex_timeout",
+    "pause",
+    "sigsuspend",
+    "msgrcv",
+    "waitpid",
+)
+
+
+@pytest.fixture
+def program(compile):
+    return compile("remote_blocked.c")
+
+
+def stop_and_go(tid, cpu, fix):
+    """One stop of a blocked thread, as tracee/stop.py makes it."""
+    ptrace.interrupt(tid)
+    status = ptrace.wait(tid, soon())
+    assert status is not None and status.interrupted
+    registers = cpu.unpack(ptrace.get_registers(tid))
+    fixed = fix_interrupted(registers, cpu) if fix else None
+    if fixed:
+        ptrace.set_registers(tid, cpu.pack(fixed))
+    ptrace.resume(tid)
+
+
+def stop_often(process, cpu, fix):
+    """Stop a blocked thread again and again; how often its call came back, and how often with EINTR."""
+    tid = int(process.ready.split()[1])
+    with seized(tid):
+        for _ in range(STOPS):
+            wait_until_blocked(process.pid, tid)
+            stop_and_go(tid, cpu, fix)
+        wait_until_blocked(process.pid, tid)
+    words = process.ask("counts").split()
+    return int(words[1]), int(words[3])
+
+
+def calls(cpu):
+    return GIVE_UP + (MULTIPLEXED if cpu.name == "i386" else ())
+
+
+def test_calls_that_give_up_when_stopped_go_on_instead(cpu, program, start):
+    """Each of them does show EINTR without us: the list holds nothing that it need not."""
+    noticed = {}
+    for call in calls(cpu):
+        left_alone = stop_often(start(program, call), cpu, fix=False)
+        fixed = stop_often(start(program, call), cpu, fix=True)
+        noticed[call] = (left_alone[1] > 0, fixed)
+    assert noticed == {call: (True, (0, 0)) for call in calls(cpu)}
+
+
+def test_calls_that_the_kernel_restarts_are_left_to_it(cpu, program, start):
+    noticed = {call: stop_often(start(program, call), cpu, fix=True) for call in RESTARTED}
+    assert noticed == {call: (0, 0) for call in RESTARTED}
+
+
+def test_a_send_is_not_repeated(cpu, program, start):
+    """With TCP_FASTOPEN_CONNECT it may have begun to connect: the application decides."""
+    returned, interrupted = stop_often(start(program, "send_timeout"), cpu, fix=True)
+    assert returned == interrupted == STOPS
+
+
+@pytest.mark.parametrize("call", ["epoll_wait", "recv_timeout", "semop"])
+def test_a_handler_that_runs_still_ends_the_call(cpu, program, start, call):
+    process = start(program, call)
+    tid = int(process.ready.split()[1])
+    with seized(tid):
+        wait_until_blocked(process.pid, tid)
+        ptrace.interrupt(tid)
+        assert ptrace.wait(tid, soon()).interrupted
+        fixed = fix_interrupted(cpu.unpack(ptrace.get_registers(tid)), cpu)
+        ptrace.set_registers(tid, cpu.pack(fixed))
+        process.ask("signal")  # pending now
+        ptrace.resume(tid)
+        status = ptrace.wait(tid, soon())
+        assert status.event == 0
+        ptrace.resume(tid, status.signal)
+        wait_until_blocked(process.pid, tid)
+    assert process.ask("handled") == "1"
+    assert process.ask("counts") == "returned 1 eintr 1 errno 0"
