@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livepatch.build import pipeline
+from livepatch.build.request import BuildRequest
+
 from .toolchain import REPOSITORY, Pair
 
 PACKAGES = REPOSITORY / "plugins" / "module_utils"
@@ -75,17 +78,14 @@ def livepatch(act: str, *arguments: object) -> Answer:
         raise AssertionError(shown) from None
 
 
-def build_command(pair: Pair, artifact: Path, name: str, version: str) -> list[str]:
-    """The command line of ``livepatch build`` for a pair of objects."""
-    line: list[object] = [sys.executable, "-m", "livepatch.build_main", "build", "--json"]
-    line += ["--target", pair.target, "--old-objects", pair.old, "--new-objects", pair.new]
-    line += ["--name", name, "--version", version, "--dest", artifact]
-    return [str(word) for word in line]
-
-
 def build(pair: Pair, artifact: Path, name: str, version: str) -> Path:
-    """Make a patch from a pair of objects, the way a build host does."""
-    line = build_command(pair, artifact, name, version)
-    done = subprocess.run(line, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(line)}\n{done.stdout}\n{done.stderr}"
+    """Make a patch from a pair of objects with the product's builder, and write it."""
+    request = BuildRequest(
+        target=str(pair.target),
+        old_objects=[str(pair.old)],
+        new_objects=[str(pair.new)],
+        name=name,
+        version=version,
+    )
+    artifact.write_bytes(pipeline.build(request))
     return artifact
