@@ -32,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 JOB_FORMAT = 1
 REPORT_FORMAT = 1
@@ -74,13 +74,10 @@ class Cache:
     :raises InjectorError: it can not be made, or is not the effective user's alone
     """
 
-    def __init__(self) -> None:
-        user = os.geteuid()
-        if user == 0:
-            base, names = "/var/cache", ["livepatch"]
-        else:
-            # Not $HOME: become may leave there the home of whom we were before.
-            base, names = pwd.getpwuid(user).pw_dir, [".cache", "livepatch"]
+    def __init__(self, base: Optional[str] = None, *names: str) -> None:
+        """:param base: an existing folder, and below it ``names``; without it, the effective user's place"""
+        if base is None:
+            base, names = _place()
         self.path = os.path.join(base, *names)
         try:
             self._folder = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
@@ -118,7 +115,7 @@ class Cache:
         Imports from it are several times cheaper than from a zip.  That owner
         and mode keep others out is checked before (the tree has 0700 as well);
         the digest over the whole tree finds what a full disk, a power cut or a
-        well-meant edit left there, and costs a few milliseconds.
+        well-meant edit left there, and costs less than ten milliseconds.
 
         :raises InjectorError: it can not be unpacked
         """
@@ -156,6 +153,13 @@ class Cache:
                     os.rename(new, tree)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+def _place() -> Tuple[str, Tuple[str, ...]]:
+    if os.geteuid() == 0:
+        return "/var/cache", ("livepatch",)
+    # Not $HOME: become may leave there the home of whom we were before.
+    return pwd.getpwuid(os.geteuid()).pw_dir, (".cache", "livepatch")
 
 
 def _bundle_name(sha256: str) -> str:
