@@ -8,7 +8,7 @@ import pytest
 
 from livepatch.kernel import ptrace
 from livepatch.tracee.restart import fix_interrupted
-from tests.borrowing import seized, soon, wait_until_blocked
+from tests.borrowing import come_to_event_stop, soon, wait_until_blocked
 
 STOPS = 5
 
@@ -17,6 +17,7 @@ GIVE_UP = (
     "epoll_wait",
     "epoll_wait_timeout",
     "epoll_pwait",
+    "epoll_pwait2",
     "sigtimedwait",
     "sigwaitinfo",
     "semop",
@@ -29,6 +30,7 @@ GIVE_UP = (
     "accept_timeout",
     "accept4_timeout",
     "io_getevents",
+    "io_uring_enter",
 )
 MULTIPLEXED = ("socketcall_recv_timeout", "socketcall_accept_timeout", "ipc_semop")
 # The kernel restarts these by itself.
@@ -51,29 +53,30 @@ RESTARTED = (
 
 @pytest.fixture
 def program(compile):
+    ptrace.prepare_waiting()
     return compile("remote_blocked.c")
 
 
-def stop_and_go(tid, cpu, fix):
-    """One stop of a blocked thread, as tracee/stop.py makes it."""
-    ptrace.interrupt(tid)
-    status = ptrace.wait(tid, soon())
-    assert status is not None and status.interrupted
-    registers = cpu.unpack(ptrace.get_registers(tid))
-    fixed = fix_interrupted(registers, cpu) if fix else None
+def stop(tid, cpu, fix=True):
+    """Stop a blocked thread, as tracee/stop.py does."""
+    assert come_to_event_stop(tid).interrupted
+    fixed = fix_interrupted(cpu.unpack(ptrace.get_registers(tid)), cpu) if fix else None
     if fixed:
         ptrace.set_registers(tid, cpu.pack(fixed))
-    ptrace.resume(tid)
 
 
 def stop_often(process, cpu, fix):
     """Stop a blocked thread again and again; how often its call came back, and how often with EINTR."""
     tid = int(process.ready.split()[1])
-    with seized(tid):
-        for _ in range(STOPS):
-            wait_until_blocked(process.pid, tid)
-            stop_and_go(tid, cpu, fix)
+    ptrace.seize(tid, 0)
+    for _ in range(STOPS - 1):
         wait_until_blocked(process.pid, tid)
+        stop(tid, cpu, fix)
+        ptrace.resume(tid)
+    wait_until_blocked(process.pid, tid)
+    stop(tid, cpu, fix)
+    ptrace.detach(tid)
+    wait_until_blocked(process.pid, tid)
     words = process.ask("counts").split()
     return int(words[1]), int(words[3])
 
@@ -107,17 +110,16 @@ def test_a_send_is_not_repeated(cpu, program, start):
 def test_a_handler_that_runs_still_ends_the_call(cpu, program, start, call):
     process = start(program, call)
     tid = int(process.ready.split()[1])
-    with seized(tid):
-        wait_until_blocked(process.pid, tid)
-        ptrace.interrupt(tid)
-        assert ptrace.wait(tid, soon()).interrupted
-        fixed = fix_interrupted(cpu.unpack(ptrace.get_registers(tid)), cpu)
-        ptrace.set_registers(tid, cpu.pack(fixed))
-        process.ask("signal")  # pending now
-        ptrace.resume(tid)
-        status = ptrace.wait(tid, soon())
-        assert status.event == 0
-        ptrace.resume(tid, status.signal)
-        wait_until_blocked(process.pid, tid)
+    ptrace.seize(tid, 0)
+    wait_until_blocked(process.pid, tid)
+    stop(tid, cpu)
+    process.ask("signal")  # pending now
+    ptrace.resume(tid)
+    status = ptrace.wait(tid, soon())
+    assert status.event == 0
+    ptrace.resume(tid, status.signal)
+    wait_until_blocked(process.pid, tid)
+    stop(tid, cpu)
+    ptrace.detach(tid)
     assert process.ask("handled") == "1"
     assert process.ask("counts") == "returned 1 eintr 1 errno 0"
