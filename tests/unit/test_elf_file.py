@@ -129,7 +129,7 @@ def test_an_object_has_sections_and_relocations(cpu, compile) -> None:
 
 
 def test_x32_is_readable_so_that_it_can_be_refused(compile) -> None:
-    read = bytearray(compile("elf_shape.c", "-m32", "-shared", "-fPIC", "-Wl,-soname,libx32.so").read_bytes())
+    read = bytearray(compile("elf_plain.c", "-m32", "-shared", "-fPIC", "-Wl,-soname,libx32.so").read_bytes())
     struct.pack_into("<H", read, 18, elf.EM_X86_64)
     file = ElfFile(bytes(read))
     assert (file.machine, file.elf_class, file.soname) == (elf.EM_X86_64, 32, "libx32.so")

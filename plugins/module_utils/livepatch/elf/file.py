@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from functools import cached_property
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import (
     PF_X,
@@ -33,7 +33,7 @@ from . import (
 )
 from .dynamic import LEFT_ALONE, RELOCATED, DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
 from .layout import Buffer, Layout, Relocation, Segment, covering, of_ident, table_size
-from .notes import build_id
+from .notes import Note, build_id, read_notes
 from .symbols import StringTable, Symbol, read_symbols
 from .versions import SymbolVersions, read_definitions, read_indices, read_needs
 
@@ -145,19 +145,17 @@ class ElfFile:
 
         Sections are asked first: in separate debuginfo program headers describe the file that was stripped.
         """
-        for section in self.sections:
-            if section.type == SHT_NOTE:
-                found = build_id(self._view(section), section.align)
-                if found is not None:
-                    return found
-        if any(section.type == SHT_NOTE for section in self.sections):
-            return None
+        return build_id(self.notes())
+
+    def notes(self) -> Iterator[Note]:
+        """Every note; of sections where there are sections with notes, else of segments."""
+        sections = [section for section in self.sections if section.type == SHT_NOTE]
+        for section in sections:
+            yield from read_notes(self._view(section), section.align)
         for segment in self.segments:
-            if segment.type == PT_NOTE:
-                found = build_id(self._slice(segment.offset, segment.file_size, "PT_NOTE"), segment.align)
-                if found is not None:
-                    return found
-        return None
+            if segment.type == PT_NOTE and not sections:
+                table = self._slice(segment.offset, segment.file_size, "PT_NOTE")
+                yield from read_notes(table, segment.align)
 
     def text_sha256(self) -> str:
         """The identity of a file without build ID: SHA-256 over the file bytes of every executable PT_LOAD.

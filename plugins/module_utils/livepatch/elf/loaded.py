@@ -16,17 +16,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from functools import cached_property
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from . import PN_XNUM, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, Malformed
+from . import PF_X, PN_XNUM, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, Malformed
 from .dynamic import LEFT_ALONE, RELOCATED, DynamicEntry, DynamicTables, PltSlot, first_values, read_entries
 from .layout import IDENT, Layout, Relocation, Segment, covering, of_ident, table_size
-from .notes import build_id
+from .notes import Note, build_id, read_notes
 from .symbols import Symbol
 
 PAGE = 4096
 LONGEST_READ = 1 << 28  # bytes: no table of a real image is longer, and a false header shall not cost more
+_CHUNK = 1 << 22
 
 
 class Range(NamedTuple):
@@ -111,15 +113,26 @@ class LoadedImage:
         """A slot for each function that is called through the PLT."""
         return self.dynamic_tables.plt_slots()
 
-    def build_id(self) -> Optional[str]:
-        """The build ID from the loaded notes in hexadecimal digits, or None."""
+    def notes(self) -> Iterator[Note]:
+        """Every loaded note."""
         for segment in self.segments:
             # notes that are not loaded are not in memory, whatever is at their address
             if segment.type == PT_NOTE and self._room(segment.address) >= segment.memory_size:
-                found = build_id(self.read(segment.address, segment.memory_size), segment.align)
-                if found is not None:
-                    return found
-        return None
+                yield from read_notes(self.read(segment.address, segment.memory_size), segment.align)
+
+    def build_id(self) -> Optional[str]:
+        """The build ID from the loaded notes in hexadecimal digits, or None."""
+        return build_id(self.notes())
+
+    def text_sha256(self) -> str:
+        """:meth:`ElfFile.text_sha256` of what is in memory: the file's, as long as nothing has changed it."""
+        digest = hashlib.sha256()
+        for segment in self.segments:
+            if segment.type == PT_LOAD and segment.flags & PF_X:
+                for position in range(0, segment.file_size, _CHUNK):
+                    size = min(_CHUNK, segment.file_size - position)
+                    digest.update(self.read(segment.address + position, size))
+        return digest.hexdigest()
 
     @property
     def soname(self) -> Optional[str]:

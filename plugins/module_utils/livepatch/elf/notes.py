@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterable, Iterator, NamedTuple, Optional
 
 from . import NT_GNU_BUILD_ID, Malformed
 from .layout import Buffer
@@ -44,9 +44,9 @@ def read_notes(data: Buffer, align: int) -> Iterator[Note]:
         position = _up(end, step)
 
 
-def build_id(data: Buffer, align: int) -> Optional[str]:
+def build_id(notes: Iterable[Note]) -> Optional[str]:
     """The build ID among these notes in hexadecimal digits, or None (ld(1), --build-id)."""
-    for note in read_notes(data, align):
+    for note in notes:
         if note.type == NT_GNU_BUILD_ID and note.owner == b"GNU" and note.content:
             return note.content.hex()
     return None
