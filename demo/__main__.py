@@ -62,15 +62,13 @@ def show(running: contextlib.ExitStack) -> int:
     before = answers(shops)
     claims.check("the old code makes the mistake", set(before.values()) == {OLD})
 
-    playbooks = running.enter_context(
-        Playbooks([each.artifact for each in built], [shop.pid for shop in shops])
-    )
+    playbooks = running.enter_context(Playbooks([each.artifact for each in built]))
     for shop in shops:
         shop.largest_gap()  # forget how it was while everything started
 
     headline("Check: what would happen?  (playbooks/check.yml: stops nobody, changes nothing)")
     checked = show_run(playbooks, "check", shops)
-    claims.check("the dry run promises a change of both processes", checked["counts"] == {"planned": 2})
+    claims.check("the dry run promises a change of both processes", checked["statuses"] == ["planned"] * 2)
     claims.check("... and changes nothing", answers(shops) == before)
     idle = {shop: shop.largest_gap() for shop in shops}
 
@@ -78,7 +76,7 @@ def show(running: contextlib.ExitStack) -> int:
     applied = show_run(playbooks, "apply", shops)
     gaps = {shop: shop.largest_gap() for shop in shops}
     after = answers(shops)
-    claims.check("both processes are patched", applied["changed"] and applied["counts"] == {"applied": 2})
+    claims.check("both processes are patched", applied["changed"] and applied["statuses"] == ["applied"] * 2)
     claims.check("they answer as the new code does", set(after.values()) == {NEW})
 
     headline("List: what is patched?  (playbooks/list.yml: the processes themselves know)")
@@ -87,11 +85,11 @@ def show(running: contextlib.ExitStack) -> int:
 
     headline("Apply again  (playbooks/apply.yml)")
     again = show_run(playbooks, "apply", shops)
-    claims.check("a second run changes nothing", not again["changed"] and again["counts"] == {"already": 2})
+    claims.check("a second run changes nothing", not again["changed"] and again["statuses"] == ["already"] * 2)
 
     headline("Revert  (playbooks/revert.yml)")
     reverted = show_run(playbooks, "revert", shops)
-    claims.check("the patch is out again", reverted["changed"] and reverted["counts"] == {"reverted": 2})
+    claims.check("the patch is out again", reverted["changed"] and reverted["statuses"] == ["reverted"] * 2)
     finally_ = answers(shops)
     claims.check("they answer as the old code does", finally_ == before)
     lost = {shop: shop.lost() for shop in shops}
@@ -142,9 +140,10 @@ def show_run(playbooks: Playbooks, name: str, shops: list[Shop]) -> dict[str, An
         if line.strip():
             say(f"    {_DIM}{line.rstrip(' *')}{_PLAIN}")
     if result.get("processes") is None:
-        raise build.Failed(f"playbooks/{name}.yml failed: {result.get('msg', output)}")
+        raise build.Failed(f"playbooks/{name}.yml did not get as far as the processes; it says why above.")
+    # The playbooks find the processes themselves; another demo on this machine is none of our business.
     ours = [each for each in result["processes"] if each["pid"] in pids(shops)]
-    return {"changed": False, **result, "processes": ours}
+    return {"changed": result.get("changed", False), "processes": ours, "statuses": [each["status"] for each in ours]}
 
 
 def answers(shops: list[Shop]) -> dict[Shop, str]:

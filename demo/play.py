@@ -21,12 +21,11 @@ INVENTORY = {"all": {"hosts": {"localhost": {"ansible_connection": "local"}}}}
 
 
 class Playbooks:
-    """Runs ``userspace.livepatch.NAME`` for some artifacts and processes."""
+    """Runs ``userspace.livepatch.NAME`` for some artifacts."""
 
     def __init__(
         self,
         artifacts: Sequence[Path],
-        pids: Sequence[int],
         inventory: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -37,7 +36,6 @@ class Playbooks:
         self.variables: dict[str, Any] = {
             "ansible_python_interpreter": sys.executable,
             "livepatch_artifacts": [str(path) for path in artifacts],
-            "livepatch_processes": {"pid": list(pids)},
             "livepatch_become": False,
         }
 
@@ -66,7 +64,7 @@ class Playbooks:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
-                "ANSIBLE_CALLBACK_PLUGINS": str(HERE),
+                "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback"),
                 "ANSIBLE_CALLBACKS_ENABLED": "record",
                 "LIVEPATCH_RECORD": str(record),
                 **({"ANSIBLE_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}),
@@ -77,5 +75,9 @@ class Playbooks:
             text=True,
         )
         results = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-        ours = [each["result"] for each in results if each["action"].startswith("userspace.livepatch.")]
+        ours = [
+            {**each["result"], "failed": each["outcome"] != "ok"}
+            for each in results
+            if each["action"].startswith("userspace.livepatch.")
+        ]
         return done.stdout + done.stderr, ours[-1] if ours else {}

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.userspace.livepatch.plugins.doc_fragments.attributes import ModuleDocFragment
+from ansible_collections.userspace.livepatch.plugins.module_utils import injector
+from ansible_collections.userspace.livepatch.plugins.modules import patch, patch_info
 from livepatch.apply.parameters import PARAMETERS
 from livepatch.process.targets import SELECTION_KEYS
 from livepatch.report import STATUSES
-from plugins.doc_fragments.attributes import ModuleDocFragment
-from plugins.module_utils import injector
-from plugins.modules import patch, patch_info
 
 # What only one of the modules asks for, and the job does not know by this name.
 OWN = {"artifact", "artifacts", "remote_src", "state", "_push"}
