@@ -71,6 +71,12 @@ class Stranded(LivepatchError):
     status = "stranded"
 
 
+class Interrupted(LivepatchError):
+    """Somebody else's act was cut off here; looked at only."""
+
+    status = "interrupted"
+
+
 class Gone(Exception):
     """The process ended while we looked at it: no failure, nothing to do."""
 
@@ -164,6 +170,9 @@ REASONS: Dict[str, Reason] = {
     "put_back": Reason("Put back, because another process of this host could not be patched (all_or_nothing).", "See the process that failed."),
     "held_back": Reason("Not touched, because another process of this host was refused (all_or_nothing).", "See the process that was refused."),
     "failed_midway": Reason("An unexpected error came up after the work had begun.", "Report it; the process is as it was."),
+    "memory_left": Reason(
+        "The patch was not put in, and memory that was made for it could not be freed yet.",
+        "The next writing command frees it; nothing leads there."),
     "could_not_undo": Reason("What was begun could be neither finished nor undone.", "Do not touch the process; look at it with livepatch list and report it."),
     # the builder
     "ambiguous_symbol": Reason("Several symbols of this name exist.", "Say which source file is meant."),

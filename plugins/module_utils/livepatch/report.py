@@ -195,4 +195,4 @@ def table(report: Mapping[str, Any]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)) + "  " + row[5] for row in rows
     ]
     body = "\n".join(line.rstrip() for line in lines) + "\n" if report["processes"] else ""
-    return body + report["message"] + "\n"
+    return f"{body}{report['message']}\n"

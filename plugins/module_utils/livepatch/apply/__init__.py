@@ -5,15 +5,19 @@
 ==============  ========================================================
 ``job``         the main path: what was asked, done for every process
 ``parameters``  what a job can be told
-``survey``      which processes, and what is known about each
+``survey``      which processes, and a prediction for each
+``gather``      what a plan is made from
 ``plan``        pure: what would be written where, or why not
 ``identity``    pure: a plan's identity, that outlives PIDs
 ``ledger``      pure: the record in the process, as bytes
 ``installed``   the records read from a process
-``operation``   one process under our hand: anchor, load, stop, let go
+``case``        one process, and what is to become of it
+``act``         carries out what the survey found possible
+``apply_one``   puts a patch into a process
+``revert_one``  takes it out
 ``switch``      the stop and the jumps
-``apply_one``   put a patch into a process
-``revert_one``  take it out again, collect its memory
-``recover``     put right what was cut off
+``memory``      frees what nothing leads to any more
+``recover``     puts right what was cut off
+``cancel``      SIGTERM to us
 ==============  ========================================================
 """

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Callable, Tuple
 
-from ..errors import Busy, LivepatchError, RolledBack, Stranded
+from ..errors import Gone, LivepatchError, RolledBack, Stranded
 from ..loading import load
 from ..tracee.stop import Outcome
-from ..tracee.tracee import Patience, Tracee, Watched
-from . import ledger, switch
+from ..tracee.check import Watched
+from ..tracee.tracee import Patience, Tracee
+from . import ledger, memory, switch
 from .plan import Plan
 from .switch import Switch
 
@@ -31,10 +32,7 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
             tracee,
             Switch(
                 jumps=plan.jumps,
-                watched=[
-                    Watched(start, end, name)
-                    for (start, end), name in zip(plan.ranges, plan.range_names)
-                ],
+                watched=[Watched(address, address + size, name) for name, address, size in plan.ranges],
                 ledger_address=plan.linked.data_address,
                 during=ledger.SWITCHING,
                 after=ledger.APPLIED,
@@ -55,15 +53,13 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
 def load_into(tracee: Tracee, plan: Plan) -> None:
     """Bring code, data and ledger into the process; no jump leads there yet."""
     content = load.Content(plan.data, plan.linked.text, plan.layout.data_span, plan.layout.text_span)
-    with tracee.hold(load.calls_needed(content)) as hold:
-        load.load(hold, content, plan.linked.data_address, plan.linked.text_address, plan.artifact_id)
+    with tracee.hold(load.calls_needed(content), load.scratch(plan.artifact_id)) as hold:
+        load.load(hold, content, plan.linked.data_address, plan.linked.text_address)
 
 
 def _unload(tracee: Tracee, plan: Plan, cause: Exception) -> None:
+    """Free memory that nothing leads to yet; what can not be freed now, recover frees."""
     try:
-        with tracee.hold(load.UNLOAD_CALLS) as hold:
-            load.unload(hold, plan.ledger.text, plan.ledger.data)
-    except (Busy, LivepatchError, OSError) as error:
-        raise Stranded(
-            "could_not_undo", f"{cause}; and the memory of the patch, which is not in use, could not be freed: {error}"
-        ) from error
+        memory.free(tracee, plan.ledger)
+    except (LivepatchError, OSError, Gone) as error:
+        raise RolledBack("memory_left", f"{cause} (and {error})") from error

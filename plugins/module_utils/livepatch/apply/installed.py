@@ -9,9 +9,120 @@ No stop and no file are needed: every patch has a named data mapping, which
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List
 
-from ..loading.load import Leftovers, leftovers
-from ..process.snapshot import Snapshot
+from ..loading.load import Leftovers, bears_our_name, leftovers
+from ..process.snapshot import Snapshot, memory_task
 from . import ledger
 from .ledger import Damaged, Ledger
+
+Read = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What of ours is in a process.
+
+    :ivar ledgers: oldest first
+    :ivar damaged: sentences about mappings of ours that can not be understood
+    :ivar stray: memory and descriptors of ours that belong to no ledger
+    """
+
+    ledgers: List[Ledger] = field(default_factory=list)
+    damaged: List[str] = field(default_factory=list)
+    stray: Leftovers = Leftovers((), (), ())
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether something waits to be recovered."""
+        return bool(
+            self.damaged
+            or self.stray.texts
+            or self.stray.descriptors
+            or any(found.state in ledger.CUT_OFF for found in self.ledgers)
+        )
+
+    @property
+    def retired(self) -> List[Ledger]:
+        """Patches of which only the memory is left."""
+        return [found for found in self.ledgers if found.state == ledger.RETIRED]
+
+    @property
+    def unfinished(self) -> str:
+        """What was cut off, in words."""
+        parts = [f"{found.title} is {ledger.STATES[found.state]}" for found in self.ledgers if found.state in ledger.CUT_OFF]
+        if self.stray.texts or self.stray.descriptors:
+            parts.append("memory of an interrupted load is left")
+        return "; ".join([*self.damaged, *parts])
+
+    @property
+    def in_force(self) -> List[Ledger]:
+        """Patches whose code runs."""
+        return [found for found in self.ledgers if found.state == ledger.APPLIED]
+
+
+def has_any(pid: int) -> bool:
+    """Whether a process has anything that bears our name; far cheaper than a snapshot.
+
+    :raises ProcessLookupError: it is gone
+    """
+    return bears_our_name(memory_task(pid))
+
+
+def read(snapshot: Snapshot, read_memory: Read) -> Installed:
+    """:raises ProcessLookupError: the process is gone"""
+    left = leftovers(snapshot)
+    found: List[Ledger] = []
+    damaged: List[str] = []
+    for start, size in left.data:
+        try:
+            found.append(_read_one(start, start + size, read_memory))
+        except Damaged as error:
+            damaged.append(f"the memory at {start:#x} of process {snapshot.pid} carries our name, but {error}")
+    known = {each.text[0] for each in found}
+    stray = left._replace(data=(), texts=[text for text in left.texts if text[0] not in known])
+    found.sort(key=lambda each: (each.record.at, each.data[0]))
+    return Installed(found, damaged, stray)
+
+
+def _read_one(start: int, end: int, read_memory: Read) -> Ledger:
+    try:
+        head = read_memory(start, ledger.HEADER.size)
+        total = ledger.size_of(head)
+        if total > end - start:
+            raise Damaged("the ledger would be longer than its mapping")
+        return ledger.decode(read_memory(start, total), (start, end))
+    except ProcessLookupError:
+        raise
+    except OSError as error:
+        raise Damaged(f"it can not be read: {error}") from error
+
+
+def described(installed: Installed, read_memory: Read) -> List[Dict[str, Any]]:
+    """The patches for a report."""
+    return [
+        {
+            "id": found.record.artifact,
+            "name": found.record.name,
+            "version": found.record.version,
+            "state": _state(found, read_memory),
+            "functions": sorted(site.name for site in found.record.sites),
+            "target": found.record.target["name"],
+            "at": found.record.at,
+            "by": found.record.by,
+            "comment": found.record.comment,
+        }
+        for found in installed.ledgers
+    ]
+
+
+def _state(found: Ledger, read_memory: Read) -> str:
+    """The ledger's word, if the jumps bear it out."""
+    if found.state == ledger.APPLIED and not stands(found, read_memory):
+        return "overwritten"
+    return ledger.STATES[found.state]
+
+
+def stands(found: Ledger, read_memory: Read) -> bool:
+    """Whether all jumps of a patch are there."""
+    return all(read_memory(site.address, len(site.new_bytes)) == site.new_bytes for site in found.record.sites)

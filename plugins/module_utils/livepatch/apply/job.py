@@ -19,7 +19,7 @@ from ..process.targets import SELECTION_KEYS
 from ..report import Report
 from . import act, identity, parameters, survey
 from .cancel import Cancel
-from .survey import Case
+from .case import Case
 
 __all__ = ["COMMANDS", "Job", "SELECTION_KEYS", "run_job"]
 
@@ -155,4 +155,3 @@ def _nobody(job: Job, artifacts: Sequence[Artifact]) -> str:
         return "no process has anything to recover"
     return "no process has a live patch" if job.command == "list" else "no process has such a patch"
 
-assert {"refused", "busy"} <= set(STATUSES)

@@ -26,7 +26,13 @@ from .ledger import Ledger, Record, Site
 _WIDEST = (1 << 64) - 1
 _LEDGER_ALIGN = 64
 
-ALWAYS_UNPROVEN = ("busy", "shares_memory", "no_stack_room")
+
+def unproven(filtered: bool) -> Tuple[str, ...]:
+    """Reasons that only a stop can show, and that may still come up.
+
+    :param filtered: the process has seccomp filters, which can not be read before the stop
+    """
+    return ("busy", "shares_memory", "no_stack_room", *(("seccomp",) if filtered else ()))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Plan:
     artifact_id: str
     cpu: Cpu
     jumps: Sequence[Jump]  # in write order
-    ranges: Sequence[Tuple[int, int]]  # (start, end) in the process: nobody may be in there
+    ranges: Sequence[Tuple[str, int, int]]  # (function, address in the process, size): nobody may be in there
     layout: Layout
     linked: Linked
     data: bytes  # with the ledger, in state ``loaded``
@@ -119,15 +125,16 @@ def make(artifact: Artifact, facts: Facts, stamp: Stamp) -> Plan:
         cpu=facts.cpu,
         jumps=[Jump(site.name, site.address, site.old_bytes, site.new_bytes) for site in final.record.sites],
         ranges=[
-            (part.address + facts.bias & facts.cpu.mask, (part.address + facts.bias & facts.cpu.mask) + part.size)
-            for function in ordered for part in function.ranges
+            (function.name, part.address + facts.bias & facts.cpu.mask, part.size)
+            for function in ordered
+            for part in function.ranges
         ],
         layout=layout,
         linked=linked,
         data=_with_ledger(linked.data, ledger.encode(final)),
         ledger=final,
-        unproven=(*ALWAYS_UNPROVEN, "seccomp") if facts.filtered else ALWAYS_UNPROVEN,
-    )  # fmt: skip
+        unproven=unproven(facts.filtered),
+    )
 
 
 def _with_ledger(data: bytes, encoded: bytes) -> bytes:
@@ -169,7 +176,7 @@ def _check_code(function: Function, facts: Facts) -> None:
                     )
                 memory[place.offset : place.offset + place.size] = original
         if hashlib.sha256(memory).hexdigest() != part.sha256:
-            raise Refused("code_differs", _difference(function.name, part.address, memory, facts))
+            raise Refused("code_differs", _difference(function.name, part.address, bytes(memory), facts))
 
 
 def _difference(name: str, address: int, memory: bytes, facts: Facts) -> str:

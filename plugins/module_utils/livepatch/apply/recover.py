@@ -26,7 +26,7 @@ from typing import Callable, List, Optional, Sequence
 from ..errors import Refused
 from ..loading import load
 from ..tracee.tracee import Patience, Tracee
-from . import ledger, revert_one, switch
+from . import ledger, memory, revert_one, switch
 from .installed import Installed
 from .ledger import Ledger, Site
 from .switch import Switch
@@ -50,12 +50,13 @@ def recover(
         if found.state in ledger.CUT_OFF:
             done.append(_finish(tracee, found, from_file, patience, between))
         elif found.state == ledger.RETIRED:
-            kept = revert_one.collect(tracee, found, between)
+            kept = memory.collect(tracee, found, between)
             if not kept:
                 done.append(f"freed the memory of {found.title}")
     stray = installed.stray
     if stray.texts or stray.descriptors:
-        load.clean(tracee, stray)
+        with tracee.hold(load.CLEAN_CALLS) as hold:
+            load.clean(hold, stray)
         done.append("closed and unmapped what an interrupted load had left")
     return done
 
@@ -72,7 +73,7 @@ def _finish(
             revert_one.check_old_bytes(tracee.memory.read, found, site, from_file)
         _take_back(tracee, found, standing, patience, between)
     switch.set_state(tracee, found.data[0], ledger.RETIRED)
-    kept = revert_one.collect(tracee, found, between)
+    kept = memory.collect(tracee, found, between)
     return f"took {found.title} back" + (f"; {kept}" if kept else "")
 
 
@@ -92,7 +93,7 @@ def _take_back(
         tracee,
         Switch(
             jumps=[jump for jump in revert_one.backwards(found) if jump.name in names],
-            watched=[revert_one.new_code(found)],
+            watched=[memory.new_code(found)],
             ledger_address=found.data[0],
             during=found.state,
             after=ledger.RETIRED,

@@ -1,28 +1,21 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Take a patch out of a process, and free its memory when nothing leads there."""
+"""Take a patch out of a process; its memory is freed by :mod:`memory`."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Callable, List, Optional, Sequence, Tuple
 
-from ..errors import Busy, LivepatchError, Refused
-from ..loading import load
+from ..errors import LivepatchError, Refused
 from ..process.snapshot import Snapshot
 from ..tracee.check import Watched
 from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
-from . import ledger, switch
+from . import ledger, memory, switch
 from .ledger import Ledger, Site
 from .plan import Jump
 from .switch import Switch
-
-# Looking through the memory happens in a stop.  Where it takes longer than this
-# while the process runs, it is not done, and the memory stays.
-_SEARCH_S = 0.010
-_COLLECT = Patience(seconds=2.0, attempts=8, stop=0.050)
 
 
 def check_possible(found: Ledger, others: Sequence[Ledger]) -> None:
@@ -80,7 +73,7 @@ def take_out(tracee: Tracee, found: Ledger, patience: Patience, between: Callabl
             tracee,
             Switch(
                 jumps=backwards(found),
-                watched=[new_code(found)],
+                watched=[memory.new_code(found)],
                 ledger_address=found.data[0],
                 during=ledger.REVERTING,
                 after=ledger.RETIRED,
@@ -129,41 +122,6 @@ def forward(site: Site) -> Jump:
 def backwards(found: Ledger) -> List[Jump]:
     """Old bytes over jumps, the last jump first: every prefix of that is safe, too."""
     return [Jump(site.name, site.address, site.new_bytes, site.old_bytes) for site in reversed(found.record.sites)]
-
-
-def new_code(found: Ledger) -> Watched:
-    return Watched(found.text[0], found.text[0] + found.text[1], f"the new code of {found.title}")
-
-
-def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
-    """Free the memory of a patch whose code is out of use, if nothing leads there.
-
-    :returns: why it was kept; "" when it was freed
-    """
-    wanted = tracee.wanted(found.text, found.data, found.record.eh_frame)
-    begin = time.monotonic()
-    tracee.find_reference(wanted)  # also brings caches up to date
-    if time.monotonic() - begin > _SEARCH_S:
-        return "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
-
-    def still() -> Optional[Busy]:
-        reference = tracee.find_reference(wanted)
-        if reference is None:
-            return None
-        return Busy("still_referenced", f"the word at {reference[0]:#x} leads to {reference[1]:#x} in its memory")
-
-    try:
-        tracee.at_safe_point([new_code(found)], still, lambda: None, _COLLECT, between)
-    except Busy as busy:
-        return f"its memory is kept: {busy.what}"
-    unload(tracee, found)
-    return ""
-
-
-def unload(tracee: Tracee, found: Ledger) -> None:
-    """Unmap text, then data with the ledger: until the last step a recover finds what is left."""
-    with tracee.hold(load.UNLOAD_CALLS) as hold:
-        load.unload(hold, found.text, found.data)
 
 
 def file_reader(snapshot: Snapshot) -> Callable[[Ledger, int, int], Optional[bytes]]:

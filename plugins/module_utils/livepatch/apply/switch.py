@@ -18,8 +18,9 @@ from __future__ import annotations
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import Busy, Refused, RolledBack, Stranded
-from ..tracee.stop import Outcome
-from ..tracee.tracee import Patience, Tracee, Watched
+from ..tracee.stop import Outcome, StoppedThread
+from ..tracee.check import Watched
+from ..tracee.tracee import Patience, Tracee
 from . import ledger
 from .plan import Jump
 
@@ -55,9 +56,9 @@ def perform(tracee: Tracee, switch: Switch, patience: Patience, between: Callabl
     """
     set_state(tracee, switch.ledger_address, switch.during)
     for jump in switch.jumps:
-        tracee.write_code(jump.address, tracee.memory.read(jump.address, 1))
+        tracee.touch_code(jump.address)
 
-    def still() -> Optional[Busy]:
+    def still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
         for jump in switch.jumps:
             found = tracee.memory.read(jump.address, len(jump.old))
             if found != jump.old:

@@ -49,6 +49,7 @@ class Cpu:
     syscall_gadgets: Tuple[Tuple[bytes, int], ...]  # (instructions, words they pop before their ret)
     sigreturn_gadgets: Tuple[bytes, ...]  # instructions that call rt_sigreturn with the stack pointer as it is
     signal_frame: Callable[[Sequence[int], int, FloatingPoint, int, int, int], SignalFrame]  # see build_x86_64
+    restorer_gadgets: Tuple[bytes, ...]  # where else signal handlers return to
     syscall_table: Callable[[], Mapping[int, str]]  # number -> name
     relocations: Mapping[int, Relocation]
 

@@ -47,6 +47,9 @@ I386 = Cpu(
     ),
     sigreturn_gadgets=(b"\xb8\xad\x00\x00\x00\xcd\x80",),  # mov $173,%eax; int $0x80
     signal_frame=signal_frame.build_i386,
+    restorer_gadgets=(
+        b"\x58\xb8\x77\x00\x00\x00\xcd\x80",  # pop %eax; mov $119,%eax; int $0x80: handlers without SA_SIGINFO
+    ),
     syscall_table=syscalls.i386,
     relocations=RELOCATIONS,
 )

@@ -50,6 +50,7 @@ X86_64 = Cpu(
         b"\xb8\x0f\x00\x00\x00\x0f\x05",  # mov $15,%eax; syscall: musl's, Go's
     ),
     signal_frame=signal_frame.build_x86_64,
+    restorer_gadgets=(),
     syscall_table=syscalls.x86_64,
     relocations=RELOCATIONS,
 )

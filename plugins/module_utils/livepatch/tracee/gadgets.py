@@ -125,3 +125,28 @@ def intact(cpu: Cpu, gadgets: Gadgets, read: Callable[[int, int], bytes]) -> boo
     return any(
         there(pattern, gadgets.syscall) for pattern, popped in cpu.syscall_gadgets if popped == gadgets.popped
     ) and any(there(pattern, gadgets.sigreturn) for pattern in cpu.sigreturn_gadgets)
+
+
+def restorers(
+    cpu: Cpu, mappings: Iterable[Mapping], exe: str, read: Callable[[int, int], bytes]
+) -> List[int]:
+    """All addresses that signal handlers may return to.
+
+    One of them on a stack says that a handler runs there, and that it may have
+    interrupted a function on another stack.
+    """
+    patterns = (*cpu.sigreturn_gadgets, *cpu.restorer_gadgets)
+    found = []
+    for mapping in lasting(mappings, exe):
+        try:
+            code = read(mapping.start, mapping.size)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            continue
+        for pattern in patterns:
+            at = code.find(pattern)
+            while at >= 0:
+                found.append(mapping.start + at)
+                at = code.find(pattern, at + 1)
+    return found

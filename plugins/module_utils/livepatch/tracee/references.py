@@ -13,8 +13,10 @@ there for ever.  Function pointers lead to the start of a function.
 
 from __future__ import annotations
 
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..cpu import Cpu
+from ..elf.frames import FrameTable
 from ..kernel import procfs
 from ..kernel.memory import Memory
 from ..kernel.procfs import Mapping
@@ -31,9 +33,11 @@ class Wanted(NamedTuple):
     whole: Sequence[Range]  # its mappings
     bodies: Sequence[Range]  # of functions: (start, end)
 
-    def is_dead_return_address(self, value: int) -> bool:
-        """Into a function, but not to its start."""
-        return any(start < value <= end for start, end in self.bodies)
+    def leads(self, value: int, on_stack: bool) -> bool:
+        """Whether a word of this value is a pointer into the memory, as far as one can tell."""
+        if not any(start <= value < end for start, end in self.whole):
+            return False
+        return not (on_stack and any(start < value <= end for start, end in self.bodies))
 
 
 class Area(NamedTuple):
@@ -42,6 +46,11 @@ class Area(NamedTuple):
     start: int
     end: int
     stack: bool
+
+
+def bodies(cpu: Cpu, eh_frame: int, size: int, read: Callable[[int, int], bytes]) -> List[Range]:
+    """(start, end) of the functions that a patch's .eh_frame describes."""
+    return [(fde.start, fde.end) for fde in FrameTable.from_section(read(eh_frame, size), eh_frame, cpu.word)]
 
 
 def areas(pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Sequence[int], wanted: Wanted) -> List[Area]:
@@ -79,12 +88,6 @@ def find(memory: Memory, where: Sequence[Area], wanted: Wanted, word: int) -> Op
                 continue
             for offset in scanner.find(data):
                 value = int.from_bytes(data[offset : offset + word], "little")
-                if _leads(value, area, wanted):
+                if wanted.leads(value, area.stack):
                     return start + offset, value
     return None
-
-
-def _leads(value: int, area: Area, wanted: Wanted) -> bool:
-    if not any(start <= value < end for start, end in wanted.whole):
-        return False
-    return not (area.stack and wanted.is_dead_return_address(value))

@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
         return cls(blocker, Timing(0, 0), 0)
 
 
-Check = Callable[[Sequence[StoppedThread]], Optional[Busy]]
+Look = Callable[[Sequence[StoppedThread]], Optional[Busy]]
 
 
 class Stop:
@@ -149,8 +149,8 @@ class Stop:
         self,
         sleepers: Iterable[int],
         limit: float,
-        check: Check,
-        still: Callable[[], Optional[Busy]],
+        check: Look,
+        still: Look,
         commit: Callable[[], None],
     ) -> Outcome:
         """Stop everybody, look, commit, let everybody go.
@@ -169,11 +169,11 @@ class Stop:
             begin = held = time.monotonic()
             deadline = begin + limit
             try:
-                blocker = self._halt(first, deadline, check)
+                threads: List[StoppedThread] = []
+                blocker = self._halt(first, deadline, check, threads)
                 if blocker is None:
                     held = time.monotonic()
-                    blocker = self._halt(second, deadline, check) or self._miscounted() or still()
-                threads = len(self._stopped)
+                    blocker = self._halt(second, deadline, check, threads) or self._miscounted() or still(threads)
                 if blocker is None:
                     commit()
             finally:
@@ -184,10 +184,12 @@ class Stop:
                 self._settle()
         if self._group_stopped:
             raise Refused("stopped", f"process {self.pid} was stopped by a signal meanwhile")
-        return Outcome(blocker, Timing(round((freed - held) * 1e6), round((end - begin) * 1e6)), threads)
+        return Outcome(blocker, Timing(round((freed - held) * 1e6), round((end - begin) * 1e6)), len(threads))
 
-    def _halt(self, tids: Sequence[int], deadline: float, check: Check) -> Optional[Busy]:
-        """Stop some threads, and those that they start meanwhile, and look at them."""
+    def _halt(
+        self, tids: Sequence[int], deadline: float, check: Look, threads: List[StoppedThread]
+    ) -> Optional[Busy]:
+        """Stop some threads, and those that they start meanwhile, look at them, and append them to ``threads``."""
         before = len(self._stopped)
         for tid in tids:
             self._interrupt(tid)
@@ -197,8 +199,9 @@ class Stop:
                 return late
         if self._group_stopped:
             return Busy("stop_timeout", f"process {self.pid} was stopped by a signal")
-        threads = self._read(self._stopped[before:])
-        blocker = check(threads) if threads else None
+        fresh = self._read(self._stopped[before:])
+        threads += fresh
+        blocker = check(fresh) if fresh else None
         if blocker is None and time.monotonic() > deadline:
             return Busy("stop_timeout", f"looking at the threads of process {self.pid} took too long")
         return blocker

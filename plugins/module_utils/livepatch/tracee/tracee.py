@@ -21,11 +21,12 @@ from ..process.snapshot import Snapshot
 from . import gadgets, references, stacks, tables
 from .check import StackCheck, Watched
 from .references import Wanted
-from .remote import OPTIONS, Hold, room_needed
+from .remote import Hold, room_needed
 from .seccomp import Call
 from .sharing import Sharing
 from .stacks import StackMap
-from .stop import Outcome, Stop, StoppedThread
+from .stop import Look, Outcome, Stop, StoppedThread
+from .thread import OPTIONS
 from .unwind import Code, Unwinder
 
 __all__ = ["Patience", "Tracee", "Watched"]
@@ -60,14 +61,16 @@ class Tracee:
     def __init__(self, snapshot: Snapshot, patches: Sequence[Tuple[int, int, str, int, int]] = ()) -> None:
         self.snapshot = snapshot
         self.pid = snapshot.pid
-        self.cpu = snapshot.cpu
         self._patches = list(patches)
-        self._tid = snapshot.living_tid
+        self._task = snapshot.task
         self._anchor: Optional[int] = None
-        self.memory = Memory(self.pid, self._tid)
+        assert snapshot.cpu is not None, "fitness.check looks at that"
+        self.cpu = snapshot.cpu
+        self.memory = Memory(self.pid, self._task)
         try:
             self.memory.open_writable()
-            self._gadgets = gadgets.find(self.cpu, self._mappings(), snapshot.exe, self.memory.read)
+            self._exe = procfs.exe(self._task)
+            self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
         except PermissionError as error:
             self.memory.close()
             raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
@@ -85,8 +88,9 @@ class Tracee:
         self._release()
         self.memory.close()
 
-    def _mappings(self) -> List[procfs.Mapping]:
-        return procfs.maps(self.pid, self._tid)
+    def mappings(self) -> List[procfs.Mapping]:
+        """The memory map as it is now."""
+        return procfs.maps(self._task)
 
     def add_patch(self, start: int, end: int, name: str, eh_frame: int, size: int) -> None:
         """Code that came into the process after the snapshot, for the unwinder."""
@@ -145,7 +149,7 @@ class Tracee:
         return [tid for tid in procfs.tids(self.pid) if tid != self.pid or not self.snapshot.leader_exited]
 
     def _stack_map(self) -> StackMap:
-        return StackMap(self._mappings(), self.pid)
+        return StackMap(self.mappings(), self.pid)
 
     def _take(self, tid: int) -> bool:
         """Make a thread the anchor, in place of the one before.
@@ -196,7 +200,7 @@ class Tracee:
     def at_safe_point(
         self,
         watched: Sequence[Watched],
-        still: Callable[[], Optional[Busy]],
+        still: Look,
         commit: Callable[[], None],
         patience: Patience,
         between: Callable[[], None],
@@ -243,7 +247,7 @@ class Tracee:
         stop: Stop,
         check: StackCheck,
         sharing: Sharing,
-        still: Callable[[], Optional[Busy]],
+        still: Look,
         commit: Callable[[], None],
         patience: Patience,
     ) -> Outcome:
@@ -252,7 +256,7 @@ class Tracee:
         except Busy as blocker:
             return Outcome.nothing(blocker)
         return stop.attempt(
-            self._sleepers(stop.tids), patience.stop, check, lambda: sharing.look_again(stop.tids) or still(), commit
+            self._sleepers(stop.tids), patience.stop, check, lambda threads: sharing.look_again(stop.tids) or still(threads), commit
         )
 
     def _seize_any(self) -> None:
@@ -273,18 +277,18 @@ class Tracee:
         return result
 
     def _stack_check(self, watched: Sequence[Watched]) -> StackCheck:
-        mappings = self._mappings()
+        mappings = self.mappings()
         stack_map = StackMap(mappings, self.pid)
         unwinder = Unwinder(self.cpu, self._code(mappings), self.memory.read)
         self._warm(unwinder, stack_map)
         sp = self.cpu.sp
         return StackCheck(
-            self._tid,
+            self._task,
             self.cpu,
             watched,
             unwinder,
             lambda thread: stack_map.guess(thread.tid, thread.registers[sp]),
-            gadgets.restorers(self.cpu, mappings, self.snapshot.exe, self.memory.read),
+            gadgets.restorers(self.cpu, mappings, self._exe, self.memory.read),
             self._describe,
         )
 
@@ -292,7 +296,7 @@ class Tracee:
         """The process's code; patches stand before what /proc/PID/maps calls them."""
         patches = [tables.of_patch(self.cpu, *patch, self.memory.read) for patch in self._patches]
         starts = {patch.start for patch in patches}
-        code = tables.of_process(self.cpu, mappings, self.memory.read, self.snapshot.open_mapped)
+        code = tables.of_process(self.cpu, self.snapshot.images, mappings)
         return [each for each in code if each.start not in starts] + patches
 
     def _warm(self, unwinder: Unwinder, stack_map: StackMap) -> None:
@@ -314,6 +318,15 @@ class Tracee:
             return f"thread {tid}"
 
     # -- memory --------------------------------------------------------------------
+
+    def touch_code(self, address: int) -> None:
+        """Have the page copied on write now, so that it does not happen in the stop; changes nothing."""
+        try:
+            self.memory.write(address, self.memory.read(address, 1))
+        except ProcessLookupError:
+            raise
+        except OSError:  # write_code knows another way
+            pass
 
     def write_code(self, address: int, data: bytes) -> None:
         """Write at most eight bytes of code, all of them or none.
@@ -340,21 +353,21 @@ class Tracee:
     def wanted(self, text: Tuple[int, int], data: Tuple[int, int], eh_frame: Tuple[int, int]) -> Wanted:
         """A patch's memory as :meth:`find_reference` needs it; all as (address, size)."""
         whole = [(address, address + size) for address, size in (text, data)]
-        bodies = tables.bodies(self.cpu, *eh_frame, self.memory.read) if eh_frame[1] else []
+        bodies = references.bodies(self.cpu, *eh_frame, self.memory.read) if eh_frame[1] else []
         return Wanted(whole, bodies)
 
-    def find_reference(self, wanted: Wanted) -> Optional[Tuple[int, int]]:
-        """A word outside of ``wanted`` that leads into it: (its address, its value).
+    def find_reference(self, wanted: Wanted, threads: Sequence[StoppedThread] = ()) -> Optional[str]:
+        """What leads into ``wanted`` from outside, in words.
 
-        Exact only while the process stands still; before, it is a hint.
+        :param threads: all of them, stopped; without them the answer is only a hint
         """
-        pointers = []
-        for tid in self._living():
-            try:
-                waits = procfs.syscall(self.pid, tid)
-            except ProcessLookupError:
-                continue
-            if waits is not None:
-                pointers.append(waits.sp)
-        where = references.areas(self.pid, self._tid, self._mappings(), pointers, wanted)
-        return references.find(self.memory, where, wanted, self.cpu.word)
+        sp, below = self.cpu.sp, self.cpu.red_zone
+        for thread in threads:
+            for name, value in zip(self.cpu.register_names, thread.registers):
+                if wanted.leads(value, on_stack=True):
+                    return f"{name} of {self._describe(thread.tid)} is {value:#x}, in the patch's memory"
+        where = references.areas(
+            self.pid, self._task, self.mappings(), [thread.registers[sp] - below for thread in threads], wanted
+        )
+        found = references.find(self.memory, where, wanted, self.cpu.word)
+        return None if found is None else f"the word at {found[0]:#x} is {found[1]:#x}, in the patch's memory"

@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Carry out what the survey found possible: one process after the other, all or nothing.
+
+A failure in one process puts the others back.  For a revert that is why memory is
+freed only when all processes run their old code again: until then, the way back
+is one more switch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence
+
+from ..errors import Busy, Gone, LivepatchError, RolledBack, Stranded
+from ..process.snapshot import Snapshot
+from ..tracee.tracee import Patience, Tracee
+from . import apply_one, memory, recover, revert_one
+from .cancel import Cancel
+from .case import Case
+from .installed import Installed
+from .ledger import Ledger
+
+
+if TYPE_CHECKING:
+    from .job import Job
+
+
+def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
+    """Change each case's report from what was predicted to what was done."""
+    strict = bool(job.parameters["all_or_nothing"])
+    todo = [case for case in cases if case.report.status == "planned"]
+    if strict and any(case.failed for case in cases):
+        for case in todo:
+            case.hold_back()
+        return
+    done: List[Case] = []
+    for case in todo:
+        _one(job, case, cancel)
+        if case.changed:
+            done.append(case)
+        elif strict and case.failed:
+            for other in todo[todo.index(case) + 1 :]:
+                other.hold_back()
+            _put_back(job, done)
+            return
+    for case in done:
+        if job.command == "revert":
+            _collect(case, cancel)
+
+
+def _one(job: Job, case: Case, cancel: Cancel) -> None:
+    """Apply, revert or recover one process; every outcome lands in its report."""
+    assert case.snapshot is not None
+    try:
+        cancel.check()
+        with tracee_of(case.snapshot, case.installed) as tracee:
+            if job.command == "recover":
+                _recover(job, case, tracee, cancel)
+            elif job.command == "revert":
+                assert case.found is not None
+                case.switched("reverted", revert_one.take_out(tracee, case.found, patience_of(job), cancel.check))
+            else:
+                assert case.plan is not None
+                case.switched("applied", apply_one.put_in(tracee, case.plan, patience_of(job), cancel.check))
+    except (Gone, ProcessLookupError):
+        case.gone()
+    except Busy as busy:
+        case.failed_with(busy, skip=job.parameters["on_busy"] == "skip")
+    except LivepatchError as error:
+        case.failed_with(error)
+    except OSError as error:
+        # Whatever had begun was undone on the way here, or is in the ledger for recover.
+        case.failed_with(RolledBack("failed_midway", str(error)))
+
+
+def _recover(job: Job, case: Case, tracee: Tracee, cancel: Cancel) -> None:
+    assert case.snapshot is not None and case.installed is not None
+    done = recover.recover(
+        tracee, case.installed, revert_one.file_reader(case.snapshot), patience_of(job), cancel.check
+    )
+    case.report.status = "recovered" if done else "already"
+    case.report.message = "; ".join(done)
+
+
+def recover_first(job: Job, snapshot: Snapshot, installed: Installed) -> None:
+    """What a writing command does before it looks any further.
+
+    :raises LivepatchError: as :func:`recover.recover`
+    """
+    with tracee_of(snapshot, installed) as tracee:
+        recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
+
+
+def _put_back(job: Job, done: Iterable[Case]) -> None:
+    """Undo what was done, the last first.  A request to stop does not end this."""
+    for case in reversed(list(done)):
+        assert case.snapshot is not None
+        try:
+            with tracee_of(case.snapshot, case.installed) as tracee:
+                if job.command == "revert":
+                    assert case.found is not None
+                    revert_one.put_back(tracee, case.found, patience_of(job), _never)
+                else:
+                    assert case.plan is not None
+                    _add(tracee, case.plan.ledger)
+                    revert_one.take_out(tracee, case.plan.ledger, patience_of(job), _never)
+                    memory.collect(tracee, case.plan.ledger, _never)
+            case.failed_with(RolledBack("put_back", f"process {case.report.pid} is as it was before"))
+        except (Gone, ProcessLookupError):
+            case.gone()
+        except (LivepatchError, OSError) as error:
+            case.failed_with(Stranded("could_not_undo", f"another process failed, and putting this one back, too: {error}"))
+
+
+def _collect(case: Case, cancel: Cancel) -> None:
+    """Free the memory of a patch that was taken out; the revert has succeeded whatever comes of it."""
+    assert case.snapshot is not None and case.found is not None
+    try:
+        with tracee_of(case.snapshot, case.installed) as tracee:
+            case.report.message = memory.collect(tracee, case.found, cancel.check)
+    except (Gone, ProcessLookupError):
+        pass
+    except (LivepatchError, OSError) as error:
+        case.report.message = f"its memory is kept: {error}"
+
+
+def tracee_of(snapshot: Snapshot, installed: Optional[Installed]) -> Tracee:
+    """The process, with the unwind tables of the patches that are in it."""
+    tracee = Tracee(snapshot)
+    for found in installed.ledgers if installed else ():
+        _add(tracee, found)
+    return tracee
+
+
+def _add(tracee: Tracee, found: Ledger) -> None:
+    tracee.add_patch(found.text[0], found.text[0] + found.text[1], found.title, *found.record.eh_frame)
+
+
+def patience_of(job: Job) -> Patience:
+    values = job.parameters
+    return Patience(values["patience"], values["attempts"], values["stop_ms"] / 1000)
+
+
+def _never() -> None:
+    """Nothing ends an undo."""
+
+

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""One process, and what is to become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from ..artifact.file import Artifact
+from ..errors import LivepatchError, Refused
+from ..process.snapshot import Snapshot
+from ..report import STATUSES, ProcessReport
+from ..tracee.stop import Outcome
+from . import identity
+from .installed import Installed
+from .ledger import Ledger
+from .plan import Plan
+
+
+@dataclass
+class Case:
+    """One process, and one artifact that concerns it (none for ``list`` and ``recover``)."""
+
+    report: ProcessReport
+    artifact: Optional[Artifact] = None
+    snapshot: Optional[Snapshot] = None
+    installed: Optional[Installed] = None
+    plan: Optional[Plan] = None  # to be put in
+    found: Optional[Ledger] = None  # to be taken out
+
+    @property
+    def failed(self) -> bool:
+        return STATUSES[self.report.status] != 0
+
+    @property
+    def changed(self) -> bool:
+        return self.report.status in ("applied", "reverted")
+
+    @property
+    def prediction(self) -> identity.Prediction:
+        report, artifact = self.report, self.artifact
+        assert artifact is not None
+        target = artifact.manifest.target
+        return identity.Prediction(
+            of=report.unit or report.exe,
+            target=target.build_id or target.text_sha256,
+            arch=report.arch or "",
+            functions=tuple(sorted(function.name for function in artifact.manifest.functions)),
+            status=report.status,
+            reason=report.reason,
+        )
+
+    def failed_with(self, error: LivepatchError, skip: bool = False) -> None:
+        """:param skip: ``on_busy: skip``: it is not counted as a failure"""
+        self.report.status = "skipped" if skip else error.status
+        self.report.reason = error.reason
+        self.report.message = error.message
+
+    def hold_back(self) -> None:
+        self.failed_with(Refused("held_back", f"process {self.report.pid} was not touched"), skip=True)
+
+    def gone(self) -> None:
+        self.report.status = "gone"
+        self.report.reason = None
+        self.report.message = "the process has ended"
+
+    def switched(self, status: str, result: Tuple[Outcome, int]) -> None:
+        outcome, self.report.attempts = result
+        self.report.status = status
+        self.report.stop_us = outcome.timing.held
+        self.report.threads = outcome.threads
+        self.report.unproven = []

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a plan is made from, collected from a process that runs on."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional
+
+from ..artifact.file import Artifact
+from ..cpu import of_machine
+from ..elf import Malformed
+from ..errors import Refused
+from ..loading import place, resolve
+from ..process.images import Image
+from ..process.snapshot import Snapshot
+from ..tracee import tables
+from .installed import Installed
+from .plan import Facts
+
+_MACHINES = {"x86_64": (62, 64), "i386": (3, 32)}
+
+
+def the_image(artifact: Artifact, snapshot: Snapshot) -> Image:
+    """The one image in the process that the artifact is for.
+
+    :raises Refused: ``x32``, ``target_not_mapped``, ``wrong_architecture``, ``not_supported_yet``
+    """
+    target = artifact.manifest.target
+    images = snapshot.targets(target.build_id, target.text_sha256)
+    if not images:
+        raise Refused("target_not_mapped", f"process {snapshot.pid} does not map {target.name}")
+    if len(images) > 1:
+        raise Refused("not_supported_yet", f"process {snapshot.pid} maps {target.name} more than once")
+    image = images[0]
+    if image.is_x32:
+        raise Refused("x32", f"{image.path} is an x32 file")
+    cpu = of_machine(*_MACHINES[artifact.manifest.arch])
+    if cpu is None or image.cpu is not cpu or snapshot.cpu is not cpu:
+        raise Refused(
+            "wrong_architecture",
+            f"the patch is for {artifact.manifest.arch}, {image.path} in process {snapshot.pid} is not",
+        )
+    if target.build_id is not None and image.text_sha256() not in (None, target.text_sha256):
+        raise Refused("code_differs", f"{image.path} has the right build ID and other code than the patch's target")
+    return image
+
+
+def facts(artifact: Artifact, snapshot: Snapshot, image: Image, installed: Installed) -> Facts:
+    """:raises Refused: what resolving references finds; ``code_differs`` where code can not be read"""
+    cpu = snapshot.cpu
+    executable = snapshot.executable
+    assert cpu is not None and executable is not None
+    return Facts(
+        cpu=cpu,
+        image_start=image.start,
+        bias=image.bias,
+        code=_code(artifact, snapshot, image),
+        from_file=image.file_bytes,
+        has_rule=_rules(snapshot, image),
+        symbols=resolve.resolve(artifact, snapshot, image),
+        find_gap=lambda layout: place.find_gap(layout, snapshot.mappings, (image.start, image.end), executable.end),
+        installed=installed.in_force,
+        filtered=snapshot.seccomp != 0,
+    )
+
+
+def _code(artifact: Artifact, snapshot: Snapshot, image: Image) -> Dict[int, bytes]:
+    assert snapshot.cpu is not None
+    code = {}
+    for function in artifact.manifest.functions:
+        for part in function.ranges:
+            address = part.address + image.bias & snapshot.cpu.mask
+            try:
+                code[part.address] = snapshot.memory.read(address, part.size)
+            except ProcessLookupError:
+                raise
+            except OSError as error:
+                raise Refused(
+                    "code_differs", f"{function.name} can not be read at {address:#x}: {error.strerror}"
+                ) from error
+    return code
+
+
+def _rules(snapshot: Snapshot, image: Image) -> Callable[[int], bool]:
+    """Whether the image's unwind tables know a link-time address."""
+    assert snapshot.cpu is not None
+    cpu = snapshot.cpu
+    locate = tables.of_image(cpu, image)
+
+    def has_rule(address: int) -> bool:
+        try:
+            located = locate()
+            if located is None:
+                return False
+            pc = address + image.bias - located.bias & cpu.mask
+            row: Optional[object] = located.table.row(pc)
+            return row is not None
+        except Malformed:
+            return False
+
+    return has_rule

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Free a patch's memory: at once where nothing ever led there, else when nothing does any more."""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Optional, Sequence
+
+from ..errors import Busy
+from ..loading import load
+from ..tracee.check import Watched
+from ..tracee.stop import StoppedThread
+from ..tracee.tracee import Patience, Tracee
+from .ledger import Ledger
+
+# Looking through the memory happens in a stop.  Where it takes longer than this
+# while the process runs, it is not done, and the memory stays.
+_SEARCH_S = 0.010
+_PATIENCE = Patience(seconds=2.0, attempts=8, stop=0.050)
+
+
+def new_code(found: Ledger) -> Watched:
+    """A patch's text: nobody may be in there when it goes."""
+    return Watched(found.text[0], found.text[0] + found.text[1], f"the new code of {found.title}")
+
+
+def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
+    """Free the memory of a patch whose code is out of use, if nothing leads there.
+
+    :returns: why it was kept; "" when it was freed
+    :raises LivepatchError: it could not be freed
+    """
+    wanted = tracee.wanted(found.text, found.data, found.record.eh_frame)
+    begin = time.monotonic()
+    tracee.find_reference(wanted)  # only for the time that it takes
+    if time.monotonic() - begin > _SEARCH_S:
+        return "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
+
+    def still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
+        reference = tracee.find_reference(wanted, threads)
+        return None if reference is None else Busy("still_referenced", reference)
+
+    try:
+        tracee.at_safe_point([new_code(found)], still, lambda: None, _PATIENCE, between)
+    except Busy as busy:
+        return f"its memory is kept: {busy.what}"
+    free(tracee, found)
+    return ""
+
+
+def free(tracee: Tracee, found: Ledger) -> None:
+    """Unmap text, then data with the ledger: until the last step a recover finds what is left.
+
+    What an injector that died has unmapped, or not mapped yet, may be somebody
+    else's memory by now: the memory map has the last word.
+
+    :raises LivepatchError, OSError: it could not be freed
+    """
+    ours = [text for text in [found.text] if load.is_text(tracee.mappings(), text)]
+    with tracee.hold(load.UNLOAD_CALLS) as hold:
+        load.unload(hold, ours, found.data)

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Look at every process that a job concerns, and predict what would become of it.
+
+Nothing here stops a process or writes to it, with one exception that is asked
+for: a writing command first recovers what an earlier one has left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Callable, Dict, List, Sequence
+
+from ..artifact.file import Artifact
+from ..errors import Gone, Interrupted, LivepatchError, Refused
+from ..process import fitness, targets
+from ..process.snapshot import take
+from ..process.targets import Found, Target, Verdict
+from ..report import ProcessReport
+from . import act, gather, installed, plan, revert_one
+from .case import Case
+from .ledger import Ledger
+from .plan import Stamp
+
+if TYPE_CHECKING:
+    from .job import Job
+
+# Reasons for which a process that was merely selected, and not needed, is no failure.
+_NOT_NEEDED = frozenset({"target_not_mapped", "build_id_mismatch", "kernel_thread", "exiting"})
+
+
+def look(job: Job, artifacts: Sequence[Artifact]) -> List[Case]:
+    """All cases, in order of PID.
+
+    :raises UsageError: the selection of processes makes no sense
+    """
+    if job.command in ("list", "recover") and not artifacts:
+        cases = [case for found in _everybody(job) for case in _patched(job, found)]
+    else:
+        cases = [case for artifact in artifacts for found in _wanted(job, artifact) for case in _look_at(job, artifact, found)]
+        cases += [case for name in _names(job) for found in _everybody(job) for case in _named(job, name, found)]
+    return sorted(cases, key=lambda case: case.report.pid)
+
+
+def newcomers(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> List[Case]:
+    """Processes that have come since: forked before the switch, they run the old code."""
+    known = {(case.report.pid, case.report.start_time) for case in cases}
+    fresh = [case for case in look(job, artifacts) if (case.report.pid, case.report.start_time) not in known]
+    return [case for case in fresh if case.report.status != "gone"]
+
+
+def _everybody(job: Job) -> List[Found]:
+    return targets.find(job.parameters["processes"])
+
+
+def _wanted(job: Job, artifact: Artifact) -> List[Found]:
+    target = artifact.manifest.target
+    return targets.find(job.parameters["processes"], Target(target.build_id, target.text_sha256, target.name))
+
+
+def _names(job: Job) -> List[str]:
+    """For a revert: patches that were given by name or id instead of by file."""
+    if job.direction != "revert" or job.command == "list":
+        return []
+    return [given for given in job.artifacts if not os.path.exists(given) and os.sep not in given]
+
+
+def _look_at(job: Job, artifact: Artifact, found: Found) -> List[Case]:
+    """The case of one process that was found for an artifact."""
+    case = Case(ProcessReport(found.pid, found.start_time, "?", "planned"), artifact)
+    case.report.artifact = f"{artifact.manifest.name} {artifact.manifest.version}"
+    case.report.functions = [function.name for function in artifact.manifest.functions]
+    try:
+        if found.verdict is Verdict.GONE:
+            raise Gone(found.pid)
+        if found.error is not None:
+            raise found.error
+        _snapshot(case)
+        predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
+        _predict(job, case, lambda: predict(job, case))
+    except (Gone, ProcessLookupError):
+        case.gone()
+    except LivepatchError as error:
+        by_number = "pid" in job.parameters["processes"]
+        case.failed_with(error, skip=error.reason in _NOT_NEEDED and not by_number)
+    return [case]
+
+
+def _patched(job: Job, found: Found) -> List[Case]:
+    """The case of a process for ``list`` and ``recover``, if it has anything of ours."""
+    case = Case(ProcessReport(found.pid, found.start_time, "?", "already"))
+    try:
+        if found.error is not None or found.verdict is Verdict.GONE:
+            return []
+        if not installed.has_any(found.pid):
+            return []
+        _snapshot(case)
+        _predict(job, case, lambda: None)
+    except (Gone, ProcessLookupError):
+        return []
+    except LivepatchError as error:
+        case.failed_with(error)
+    return [case]
+
+
+def _named(job: Job, name: str, found: Found) -> List[Case]:
+    """The cases of a process for a revert of a patch that was given by name or id."""
+    cases = _patched(job, found)
+    for case in cases:
+        matching = [
+            each for each in (case.installed.in_force if case.installed else [])
+            if each.record.name == name or (len(name) >= 8 and each.record.artifact.startswith(name))
+        ]  # fmt: skip
+        if not matching:
+            return []
+        case.report.artifact = matching[-1].title
+        case.report.functions = [site.name for site in matching[-1].record.sites]
+        try:
+            _plan_revert(case, matching[-1])
+        except LivepatchError as error:
+            case.failed_with(error)
+    return cases
+
+
+def _snapshot(case: Case) -> None:
+    snapshot = take(case.report.pid)
+    if snapshot.start_time != case.report.start_time:
+        raise Gone(case.report.pid)
+    case.snapshot = snapshot
+    report = case.report
+    report.exe, report.unit, report.container = snapshot.exe, snapshot.unit, snapshot.container
+    report.arch = snapshot.cpu.name if snapshot.cpu else None
+    report.threads = len(snapshot.threads)
+    case.installed = installed.read(snapshot, snapshot.memory.read)
+    report.patches = installed.described(case.installed, snapshot.memory.read)
+
+
+def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
+    """What holds for every command, around what this one decides.
+
+    :raises LivepatchError: the prediction is a refusal
+    """
+    assert case.snapshot is not None and case.installed is not None
+    if case.installed.cut_off:
+        fitness.check_tracers(case.snapshot)
+        if not job.writes:
+            raise Interrupted("interrupted", f"process {case.snapshot.pid}: {case.installed.unfinished}")
+        if job.command == "recover":
+            fitness.check(case.snapshot)
+            case.report.status = "planned"
+            return
+        fitness.check(case.snapshot)
+        act.recover_first(job, case.snapshot, case.installed)
+        _snapshot(case)
+    elif job.command == "recover":
+        case.report.status = "planned" if case.installed.retired else "already"
+        return
+    decide()
+
+
+def _predict_apply(job: Job, case: Case) -> None:
+    """:raises Refused: why it can not be patched"""
+    artifact, snapshot, there = case.artifact, case.snapshot, case.installed
+    assert artifact is not None and snapshot is not None and there is not None
+    for found in there.in_force:
+        if found.record.artifact == artifact.id:
+            if not installed.stands(found, snapshot.memory.read):
+                raise Refused("code_differs", f"{found.title} is in the process, but its jumps were overwritten")
+            case.report.status = "already"
+            return
+    fitness.check(snapshot)
+    image = gather.the_image(artifact, snapshot)
+    stamp = Stamp(job.by, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), job.parameters["comment"])
+    case.plan = plan.make(artifact, gather.facts(artifact, snapshot, image, there), stamp)
+    case.report.unproven = list(case.plan.unproven)
+    case.report.functions = case.plan.functions
+    case.report.status = "planned"
+
+
+def _predict_revert(job: Job, case: Case) -> None:
+    """:raises Refused: why it can not be taken out"""
+    artifact, there = case.artifact, case.installed
+    assert artifact is not None and there is not None
+    for found in there.in_force:
+        if found.record.artifact == artifact.id:
+            _plan_revert(case, found)
+            return
+    case.report.status = "absent"
+
+
+def _plan_revert(case: Case, found: Ledger) -> None:
+    snapshot, there = case.snapshot, case.installed
+    assert snapshot is not None and there is not None
+    fitness.check(snapshot)
+    revert_one.check_possible(found, [other for other in there.in_force if other is not found])
+    revert_one.check_standing(snapshot.memory.read, found, revert_one.file_reader(snapshot))
+    case.found = found
+    case.report.unproven = list(plan.unproven(snapshot.seccomp != 0))
+    case.report.status = "planned"
+
+
+def diff(job: Job, cases: Sequence[Case]) -> List[Dict[str, str]]:
+    """Per process, which function goes from which code to which: by name, no addresses."""
+    result = []
+    for case in cases:
+        if case.report.status != "planned" or job.direction == "revert" and case.found is None:
+            continue
+        original = "the code of its file"
+        title = case.report.artifact or ""
+        before, after = (title, original) if job.direction == "revert" else (original, title)
+        header = f"process {case.report.pid} ({case.report.exe})"
+        result.append(
+            {
+                "before_header": header,
+                "after_header": header,
+                "before": "".join(f"{name}: {before}\n" for name in case.report.functions),
+                "after": "".join(f"{name}: {after}\n" for name in case.report.functions),
+            }
+        )
+    return result
