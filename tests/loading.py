@@ -65,7 +65,7 @@ class Patch:
             self.image = next(each for each in seen.images if each.name == target.name)
             artifact = artifact_of(patch, target)
             self.layout = lay_out(artifact.elf, cpu, len(LEDGER), functions)
-            symbols = resolve(artifact, seen, self.image)
+            symbols = resolve(artifact, self.image, seen)
             area = (self.image.start, self.image.end)
             text, data = find_gap(self.layout, seen.mappings, area, seen.executable.end)
             self.linked = link(self.layout, text, data, symbols)
@@ -90,7 +90,7 @@ class Patch:
 
     def unload(self) -> None:
         with self.lender.hold(self.pid, calls=load.UNLOAD_CALLS) as hold:
-            load.unload(hold, self.text, self.data)
+            load.unload(hold, [self.text], self.data)
 
     def switch(self) -> dict[int, bytes]:
         """Write the jumps. The program must be idle, blocked far from what changes; returns the old bytes."""

@@ -16,7 +16,7 @@ from tests.loading import ID, LEDGER, Patch
 
 SOURCE = """
 extern int printf(const char *, ...), scale, rest(int);
-extern int atoi(const char *);
+extern int fflush(void *);
 static int zeros[2000];
 const char *const names[] = {"no", "yes"};
 int called;
@@ -24,7 +24,7 @@ int work(int x) {
     if (scale < 0)
         printf("scale is %d %s\\n", scale, names[x & 1]);
     called += zeros[x & 7];
-    return x * scale + atoi("2") + rest(x) - (x - scale) + zeros[x & 1];
+    return x * scale + 2 + fflush(0) + rest(x) - (x - scale) + zeros[x & 1];
 }
 """
 FLAGS = {
@@ -184,6 +184,8 @@ def test_where_no_file_may_be_executed_the_code_is_anonymous(patch_for):
     assert traces.writable_and_executable(program.pid) == []
     patch.switch()
     assert program.ask("work 5") == "17"
+    with snapshot.take(program.pid) as seen:
+        assert load.is_text(seen.mappings, patch.text)
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
@@ -228,9 +230,14 @@ def test_what_an_interrupted_load_left_is_found_by_name_and_removed(patch_for):
         load.load(Dying(hold, lambda *_: 0), patch.content, patch.data[0], patch.text[0])
     with snapshot.take(program.pid) as seen:
         found = load.leftovers(seen)
+        assert load.is_text(seen.mappings, patch.text)
+        assert not load.is_text(seen.mappings, patch.data)
+    assert load.bears_our_name(program.pid)
     assert found.data == [patch.data] and found.texts == [patch.text] and len(found.descriptors) == 1
     with patch.lender.hold(patch.pid, calls=load.CLEAN_CALLS) as hold:
         load.clean(hold, found)
     traces.assert_clean(program.pid)
     with snapshot.take(program.pid) as seen:
         assert not any(load.leftovers(seen))
+        assert not load.is_text(seen.mappings, patch.text)
+    assert not load.bears_our_name(program.pid)

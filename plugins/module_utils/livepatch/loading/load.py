@@ -19,17 +19,19 @@ policy lets nobody execute files) has no name, but the ledger knows it.
 from __future__ import annotations
 
 import errno
-from typing import Callable, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Sequence, Tuple
 
 from ..errors import LivepatchError, Refused, Stranded
 from ..process.snapshot import Snapshot
 from ..tracee import descriptors
 from ..tracee.remote import Hold
 from ..tracee.seccomp import Call
+from .memory_map import Mapping
 
 Range = Tuple[int, int]  # (address, size in bytes)
 
 _PREFIX = "livepatch:"
+_LINK = f"/memfd:{_PREFIX}"  # how maps and fd links begin (memfd_create(2))
 _SHOWN_ID = 12  # digits of the artifact's id
 
 # <linux/memfd.h>, <asm-generic/mman-common.h>, <asm-generic/mman.h>
@@ -194,13 +196,37 @@ def _map_text(hold: Hold, content: Content, address: int, descriptor: int) -> No
         raise Refused("no_executable_memory", f"code can not be written at {address:#x}: {error}") from error
 
 
-def unload(hold: Hold, text: Range, data: Range) -> None:
+def unload(hold: Hold, texts: Sequence[Range], data: Range) -> None:
     """Unmap text, then data: as long as anything is left, the ledger tells of it.
 
+    :param texts: the text mapping, or nothing where it is gone already
     :raises OSError: munmap(2)
     """
-    for address, size in (text, data):
+    for address, size in (*texts, data):
         hold.call("munmap", address, size)
+
+
+def is_text(mappings: Iterable[Mapping], text: Range) -> bool:
+    """Whether what a ledger calls its text is still that, and not what came there later.
+
+    It bears our name or, where no file could be executed, none at all.
+    """
+    address, size = text
+    return any(
+        (mapping.start, mapping.size, mapping.permissions) == (address, size, "r-xp")
+        and (mapping.path.startswith(_LINK) or not mapping.path)
+        for mapping in mappings
+    )
+
+
+def bears_our_name(task: int) -> bool:
+    """Whether a process has any mapping or descriptor of ours; far cheaper than a snapshot.
+
+    :param task: the process, or a living thread of it
+    :raises ProcessLookupError: it is gone
+    :raises PermissionError: we may not look
+    """
+    return descriptors.maps_any(task, _LINK) or bool(descriptors.named(task, _LINK))
 
 
 def leftovers(snapshot: Snapshot) -> Leftovers:
@@ -208,12 +234,11 @@ def leftovers(snapshot: Snapshot) -> Leftovers:
 
     :raises ProcessLookupError: it is gone
     """
-    name = f"/memfd:{_PREFIX}"
-    ours = [mapping for mapping in snapshot.mappings if mapping.path.startswith(name)]
+    ours = [mapping for mapping in snapshot.mappings if mapping.path.startswith(_LINK)]
     return Leftovers(
         data=[(mapping.start, mapping.size) for mapping in ours if mapping.writable],
         texts=[(mapping.start, mapping.size) for mapping in ours if not mapping.writable],
-        descriptors=descriptors.named(snapshot.pid, snapshot.task, name),
+        descriptors=descriptors.named(snapshot.task, _LINK),
     )
 
 

@@ -22,10 +22,11 @@ next mapping, and the process fails there, later, because of us.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Protocol, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 from ..errors import Refused
 from .layout import PAGE, Layout
+from .memory_map import Mapping
 
 # vm.mmap_min_addr as Debian and RHEL set it; CONFIG_LSM_MMAP_MIN_ADDR likewise.
 LOWEST = 0x10000
@@ -38,19 +39,6 @@ LEAST_ROOM = 64 << 20
 
 _LOW_END = 1 << 31  # AMD64 psABI 3.5.1: the small code model's addresses end here
 _TASK_END_64 = (1 << 47) - PAGE  # arch/x86/include/asm/page_64_types.h, DEFAULT_MAP_WINDOW
-
-
-class Mapping(Protocol):
-    """What this module asks of a line of /proc/PID/maps (process.snapshot has them)."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def writable(self) -> bool: ...
 
 
 class _Gap(NamedTuple):

@@ -25,7 +25,7 @@ from ..process.images import Image
 from ..process.snapshot import Snapshot
 
 
-def resolve(artifact: Artifact, snapshot: Snapshot, target: Image) -> dict[str, int]:
+def resolve(artifact: Artifact, target: Image, snapshot: Snapshot) -> dict[str, int]:
     """Undefined symbol of the artifact -> address in the process.
 
     A weak symbol that nobody defines is left out.

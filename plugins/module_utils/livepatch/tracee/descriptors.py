@@ -61,11 +61,16 @@ def fill_memory(tid: int, address: int, content: bytes) -> None:
         memory.write(address, content)
 
 
-def named(pid: int, tid: int, prefix: str) -> Sequence[int]:
+def named(task: int, prefix: str) -> Sequence[int]:
     """Open descriptors that lead to something whose name starts with ``prefix``.
 
-    :param tid: a living thread
-    :raises ProcessLookupError: the process is gone
+    :param task: the process, or a living thread of it
+    :raises ProcessLookupError: it is gone
     :raises PermissionError: we may not look
     """
-    return [number for number, link in procfs.descriptors(pid, tid) if link.startswith(prefix)]
+    return [number for number, link in procfs.descriptors(task) if link.startswith(prefix)]
+
+
+def maps_any(task: int, prefix: str) -> bool:
+    """Whether anything is mapped whose name starts with ``prefix``; raises as :func:`named`."""
+    return any(mapping.path.startswith(prefix) for mapping in procfs.maps(task))

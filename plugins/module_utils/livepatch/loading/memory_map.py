@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What this room asks of a line of /proc/PID/maps; a snapshot's mappings are such."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Mapping(Protocol):
+    """One mapping: ``end`` is the first address behind it, ``size`` in bytes, ``permissions`` as "r-xp"."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def permissions(self) -> str: ...
+
+    @property
+    def writable(self) -> bool: ...
+
+    @property
+    def path(self) -> str: ...
