@@ -189,6 +189,10 @@ class DynamicTables:
             for entry in self._plt_relocations
         ]
 
+    def mentions(self, name: str) -> bool:
+        """Whether any string ends in `name`: without it no symbol has this name. Quicker than to read them all."""
+        return self.strings.mentions(name)
+
     def symbol(self, index: int) -> Symbol:
         """The dynamic symbol at `index`."""
         return self._at(index)

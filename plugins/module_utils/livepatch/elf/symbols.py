@@ -58,6 +58,10 @@ class StringTable:
             name = self._names[offset] = self._decode(offset)
         return name
 
+    def mentions(self, name: str) -> bool:
+        """Whether any string is `name` or ends in it (a name may be another one's tail)."""
+        return name.encode().decode("latin-1") + "\0" in self._text
+
     def _decode(self, offset: int) -> str:
         end = self._text.find("\0", offset)
         if end < 0 or offset < 0:

@@ -23,10 +23,10 @@ from . import images, snapshot
 from .mapped_file import without_deleted
 from .selection import SELECTION_KEYS, Selection
 
-__all__ = ["SELECTION_KEYS", "Found", "Target", "Verdict", "find"]
+__all__ = ["SELECTION_KEYS", "Found", "Identity", "Verdict", "find"]
 
 
-class Target(NamedTuple):
+class Identity(NamedTuple):
     """What identifies the file that an artifact is for.
 
     :ivar build_id: hexadecimal digits; None: it has none, and `text_sha256` identifies it
@@ -62,7 +62,7 @@ class Found:
     error: Optional[Refused] = None
 
 
-def find(keys: Mapping[str, Any], target: Optional[Target] = None) -> List[Found]:
+def find(keys: Mapping[str, Any], target: Optional[Identity] = None) -> List[Found]:
     """The processes that a selection means, in order of PID.
 
     An empty selection means every process that maps the target, in any mount namespace: whoever does not is
@@ -82,7 +82,7 @@ def find(keys: Mapping[str, Any], target: Optional[Target] = None) -> List[Found
 
 
 class _Finder:
-    def __init__(self, selection: Selection, target: Optional[Target]) -> None:
+    def __init__(self, selection: Selection, target: Optional[Identity]) -> None:
         self._selection = selection
         self._target = target
         self._identities: Dict[Tuple[str, str, int, str], Optional[str]] = {}
@@ -109,7 +109,7 @@ class _Finder:
             refused = Refused("not_permitted", f"process {pid} may not be looked at: {error}")
             return Found(pid, start_time, Verdict.UNSEEN, refused)
 
-    def _judge(self, pid: int, task: int, start_time: int, target: Target) -> Optional[Found]:
+    def _judge(self, pid: int, task: int, start_time: int, target: Identity) -> Optional[Found]:
         mappings = procfs.maps(task)
         other_builds = []
         with _LazyMemory(pid, task) as memory:

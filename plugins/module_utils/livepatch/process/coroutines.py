@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""Signs that a process has stacks which belong to no thread: suspended coroutines and goroutines.
+
+The stop checks the stacks of threads. A function that a suspended coroutine is inside of would be taken for
+free, so a process that shows one of these signs is not patched:
+
+- it is written in Go, or maps a library that is;
+- it maps a coroutine library, or a language runtime that has coroutines of its own;
+- an image imports swapcontext(3), makecontext(3) or the switch of Boost.Context (the C library, which
+  defines the first two, does not import them), or drives the coroutines of OpenSSL; a static executable has
+  them in its .symtab;
+- a thread waits in a system call with its stack pointer outside of its own stack.
+
+What none of them shows: a program without symbols that has its own switch linked in and whose coroutines
+all sleep on the program's heap at the moment. 32-bit threads of glibc >= 2.42 are refused without need:
+their guard pages do not appear in maps, and where their descriptors are only 32-bit programs may ask.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional
+
+from ..elf import PF_W, PT_INTERP, PT_LOAD, Malformed
+from ..elf.dynamic import DynamicTables
+from ..kernel import robust_list
+from ..kernel.procfs import Mapping
+from .images import Image
+from .snapshot import Snapshot, ThreadView
+
+# beginnings of file names
+LIBRARIES = {
+    "libboost_context": "Boost.Context",
+    "libboost_coroutine": "Boost.Coroutine",
+    "libboost_fiber": "Boost.Fiber",
+    "libpth.so": "GNU Pth",
+    "libtask.so": "libtask",
+    "libco.so": "libco",
+    "libcolib": "libco",
+    "liblthread": "lthread",
+    "libcoro": "libcoro",
+    "libaco": "libaco",
+    "libst.so": "State Threads",
+    "libmill.so": "libmill",
+    "libdill.so": "libdill",
+    "_greenlet.": "greenlet (Python)",
+    "libruby": "Ruby, whose fibers have stacks of their own",
+}
+IMPORTS = ("swapcontext", "makecontext", "jump_fcontext", "make_fcontext")
+# libcrypto has coroutines for asynchronous engines (ASYNC_start_job(3)), which a program has to drive by one
+# of these. libssl can, so its imports say nothing.
+OPENSSL = ("libcrypto.so", "libssl.so")
+OPENSSL_DRIVERS = (
+    "ASYNC_start_job",
+    "ASYNC_init_thread",
+    "SSL_waiting_for_async",
+    "SSL_get_all_async_fds",
+    "SSL_get_changed_async_fds",
+)
+EXPORTS = {"zend_fiber_switch_context": "PHP, whose fibers have stacks of their own"}
+
+GO_SECTIONS = (".note.go.buildid", ".go.buildinfo", ".gopclntab")
+GO_BUILD_INFO = b"\xff Go buildinf:"  # debug/buildinfo, at the beginning of the data
+_BUILD_INFO_WITHIN = 64 << 10
+
+_SMALLEST_STACK = 16 << 10  # PTHREAD_STACK_MIN
+
+
+def signs(snapshot: Snapshot) -> Iterator[str]:
+    """Each sign as a phrase that names the image or thread, the cheap ones first.
+
+    :raises ProcessLookupError: the process is gone
+    """
+    for image in snapshot.images:
+        if not image.is_vdso:
+            yield from _signs_of_image(image)
+    if snapshot.executable is not None:
+        yield from _signs_of_file(snapshot.executable)
+    for thread in snapshot.threads:
+        where = off_its_stack(snapshot, thread)
+        if where is not None:
+            yield f"thread {thread.tid} ({thread.name}) has its stack pointer in {where}, outside of its own stack"
+
+
+def _signs_of_image(image: Image) -> Iterator[str]:
+    for beginning, what in LIBRARIES.items():
+        if image.name.startswith(beginning):
+            yield f"it maps {image.path}: {what}"
+    try:
+        if any(note.owner == b"Go" for note in image.loaded.notes()):
+            yield f"{image.path} is written in Go"
+        tables = image.loaded.dynamic_tables
+        for name in () if image.name.startswith(OPENSSL) else IMPORTS + OPENSSL_DRIVERS:
+            if _imports(tables, name):
+                yield f"{image.path} imports {name}"
+        for name, what in EXPORTS.items():
+            if tables.mentions(name) and tables.lookup(name) is not None:
+                yield f"{image.path} exports {name}: {what}"
+    except Malformed as error:
+        yield f"the symbols of {image.path} can not be read: {error}"
+
+
+def _imports(tables: DynamicTables, name: str) -> bool:
+    # most images say no at the first question, and the C library, which defines some, at the second
+    return (
+        tables.mentions(name)
+        and tables.lookup(name) is None
+        and any(symbol.name == name and not symbol.defined for symbol in tables.symbols)
+    )
+
+
+def _signs_of_file(executable: Image) -> Iterator[str]:
+    """What stands in no memory, or not at a place that a header names."""
+    loaded = executable.loaded
+    try:
+        data = next(each for each in loaded.segments if each.type == PT_LOAD and each.flags & PF_W)
+        if GO_BUILD_INFO in loaded.read(data.address, min(data.file_size, _BUILD_INFO_WITHIN)):
+            yield f"{executable.path} is written in Go"
+    except (StopIteration, Malformed):
+        pass
+    file = executable.open_file()
+    if file is None:
+        return
+    try:
+        if any(file.section(name) is not None for name in GO_SECTIONS):
+            yield f"{executable.path} is written in Go"
+        strings = file.section(".strtab")
+        if strings is not None and not any(each.type == PT_INTERP for each in loaded.segments):
+            names = file.content(strings)
+            for name in IMPORTS:
+                if name.encode() + b"\0" in names:
+                    yield f"{executable.path} is static and contains {name}"
+    except Malformed as error:
+        yield f"the sections of {executable.path} can not be read: {error}"
+
+
+def off_its_stack(snapshot: Snapshot, thread: ThreadView) -> Optional[str]:
+    """What memory a blocked thread's stack pointer is in, if that is not its own stack; else None.
+
+    None for a thread that runs, too: where its stack pointer is only a stop can show.
+    """
+    if thread.syscall is None:
+        return None
+    sp = thread.syscall.sp
+    mapping = snapshot.mapping_at(sp)
+    if mapping is None:
+        return f"unmapped memory at {sp:#x}"
+    is_leader = thread.tid == snapshot.pid
+    own = mapping.path == "[stack]" if is_leader else _is_thread_stack(snapshot, thread, sp, mapping)
+    return None if own else (mapping.path or f"anonymous memory at {sp:#x}")
+
+
+def _is_thread_stack(snapshot: Snapshot, thread: ThreadView, sp: int, mapping: Mapping) -> bool:
+    anonymous = not mapping.inode and (not mapping.path or mapping.path.startswith(("[anon:", "[stack:")))
+    if not (anonymous and mapping.writable and mapping.private):
+        # A stack that the program handed over may be anywhere: then only its descriptor can tell.
+        return _below_own_descriptor(snapshot, thread, sp, mapping) is True
+    below = _below_own_descriptor(snapshot, thread, sp, mapping)
+    if below is not None:
+        return below
+    return mapping.size >= _SMALLEST_STACK and _has_guard(snapshot, mapping)
+
+
+def _below_own_descriptor(
+    snapshot: Snapshot, thread: ThreadView, sp: int, mapping: Mapping
+) -> Optional[bool]:
+    """Whether the stack pointer is below the thread's descriptor in one mapping; None: it is not known.
+
+    glibc puts the descriptor (struct pthread, which holds the robust list) at the upper end of the stack,
+    also of one that the program gave (nptl/allocatestack.c).
+    """
+    descriptors = {}
+    for each in snapshot.threads:
+        try:
+            descriptors[each.tid] = robust_list.head(each.tid)
+        except OSError:
+            continue
+    own = descriptors.get(thread.tid, 0)
+    if not own:
+        return None
+    if not (sp < own and mapping.start <= own < mapping.end):
+        return False
+    return not any(sp < other < own for other in descriptors.values())
+
+
+def _has_guard(snapshot: Snapshot, mapping: Mapping) -> bool:
+    return any(
+        each.end == mapping.start and not (each.readable or each.writable or each.executable)
+        for each in snapshot.mappings
+    )
