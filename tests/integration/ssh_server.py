@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,6 +56,8 @@ class SshServer:
         for line in self._server.stderr:
             said += line
             if b"Server listening" in line:
+                # What it says from now on is read, so that a full pipe does not stop it.
+                threading.Thread(target=self._server.stderr.read, daemon=True).start()
                 return True
         self._server.wait()
         if b"Address already in use" in said:
@@ -67,8 +70,9 @@ class SshServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A session that a client keeps open outlives it, for as long as the client says below.
         self._server.terminate()
-        self._server.communicate()
+        self._server.wait()
 
     def variables(self) -> dict[str, Any]:
         """What an inventory says to reach it, over ``ssh`` or ``paramiko_ssh``."""
@@ -78,5 +82,6 @@ class SshServer:
             "ansible_user": getpass.getuser(),
             "ansible_ssh_private_key_file": str(self._folder / "user_key"),
             "ansible_host_key_checking": False,
+            "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=10s",
             "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         }
