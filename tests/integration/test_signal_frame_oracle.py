@@ -10,7 +10,8 @@ from livepatch.cpu import X86_64
 from livepatch.cpu.signal_frame import FloatingPoint, XstateLayout
 from livepatch.kernel import xstate
 
-NAMES_64 = "r8 r9 r10 r11 r12 r13 r14 r15 rdi rsi rbp rbx rdx rax rcx rsp rip eflags".split()
+NAMES_64 = ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx")
+NAMES_64 += ("rdx", "rax", "rcx", "rsp", "rip", "eflags")
 
 
 class Frame:
