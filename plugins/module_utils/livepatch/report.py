@@ -73,6 +73,7 @@ class Report:
     plans: List[Dict[str, Any]] = field(default_factory=list)
     plan_sha256: Optional[str] = None
     diff: List[Dict[str, str]] = field(default_factory=list)
+    unseen: int = 0  # processes that we may not look at
     failed: bool = False  # an error of the run itself
     usage: bool = False  # the caller's words made no sense
 
@@ -109,7 +110,8 @@ class Report:
             "command": self.command,
             "changed": self.changed,
             "exit_code": self.exit_code,
-            "message": self.message or self.summary(),
+            "message": self._message(),
+            "unseen": self.unseen,
             "counts": self.counts,
             "processes": [asdict(process) for process in self.processes],
             "artifacts": self.artifacts,
@@ -120,6 +122,12 @@ class Report:
             "diff": self.diff,
             "details_path": None,
         }
+
+    def _message(self) -> str:
+        text = self.message or self.summary()
+        if self.unseen:
+            text += f" ({self.unseen} processes may not be looked at; run with become: true to see them)"
+        return text
 
     def summary(self) -> str:
         """One line: how many of what, and the first thing that is not well."""

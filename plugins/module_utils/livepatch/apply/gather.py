@@ -11,6 +11,7 @@ from ..cpu import of_machine
 from ..elf import Malformed
 from ..errors import Refused
 from ..loading import place, resolve
+from ..process import fitness
 from ..process.images import Image
 from ..process.snapshot import Snapshot
 from ..tracee import tables
@@ -57,10 +58,10 @@ def facts(artifact: Artifact, snapshot: Snapshot, image: Image, installed: Insta
         code=_code(artifact, snapshot, image),
         from_file=image.file_bytes,
         has_rule=_rules(snapshot, image),
-        symbols=resolve.resolve(artifact, snapshot, image),
+        symbols=resolve.resolve(artifact, image, snapshot),
         find_gap=lambda layout: place.find_gap(layout, snapshot.mappings, (image.start, image.end), executable.end),
         installed=installed.in_force,
-        filtered=snapshot.seccomp != 0,
+        unproven=fitness.unproven(snapshot),
     )
 
 

@@ -99,8 +99,9 @@ def run_job(data: Mapping[str, Any]) -> Report:
                     break
                 act.carry_out(job, newcomers, cancel)
                 cases += newcomers
-    report.processes = [case.report for case in cases]
-    if not cases:
+    shown = [case.report for case in cases if not survey.out_of_sight(case)]
+    report.processes, report.unseen = shown, len(cases) - len(shown)
+    if not shown:
         report.message = _nobody(job, artifacts)
     return report
 
@@ -120,17 +121,20 @@ def _read(job: Job) -> List[Artifact]:
 def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> Report:
     """What the survey predicts: the plans, and what would change in which process."""
     plans = [
-        identity.plan_of(artifact.id, job.host, [case.prediction for case in cases if case.artifact is artifact])
+        identity.plan_of(artifact.id, job.host, _predictions(artifact, cases))
         for artifact in artifacts
     ]
     return Report(
         command=job.command,
-        processes=[case.report for case in cases],
         artifacts=[_described(artifact) for artifact in artifacts],
         plans=plans,
         plan_sha256=identity.hash_of_all(plans) if plans else None,
         diff=survey.diff(job, cases),
     )
+
+def _predictions(artifact: Artifact, cases: Sequence[Case]) -> List[identity.Prediction]:
+    return [case.prediction for case in cases if case.artifact is artifact and not survey.out_of_sight(case)]
+
 
 def _described(artifact: Artifact) -> Dict[str, Any]:
     manifest = artifact.manifest

@@ -27,14 +27,6 @@ _WIDEST = (1 << 64) - 1
 _LEDGER_ALIGN = 64
 
 
-def unproven(filtered: bool) -> Tuple[str, ...]:
-    """Reasons that only a stop can show, and that may still come up.
-
-    :param filtered: the process has seccomp filters, which can not be read before the stop
-    """
-    return ("busy", "shares_memory", "no_stack_room", *(("seccomp",) if filtered else ()))
-
-
 @dataclass(frozen=True)
 class Facts:
     """What a plan is made from.
@@ -46,7 +38,7 @@ class Facts:
     :ivar symbols: undefined symbol of the artifact -> address in the process
     :ivar find_gap: layout -> (text address, data address); raises Refused
     :ivar installed: patches that are in the process
-    :ivar filtered: the process has seccomp filters
+    :ivar unproven: what only a stop can show, see ``process.fitness``
     """
 
     cpu: Cpu
@@ -58,7 +50,7 @@ class Facts:
     symbols: Mapping[str, int]
     find_gap: Callable[[Layout], Tuple[int, int]]
     installed: Sequence[Ledger]
-    filtered: bool
+    unproven: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def make(artifact: Artifact, facts: Facts, stamp: Stamp) -> Plan:
         linked=linked,
         data=_with_ledger(linked.data, ledger.encode(final)),
         ledger=final,
-        unproven=unproven(facts.filtered),
+        unproven=facts.unproven,
     )
 
 

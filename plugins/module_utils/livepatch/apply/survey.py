@@ -16,7 +16,7 @@ from ..artifact.file import Artifact
 from ..errors import Gone, Interrupted, LivepatchError, Refused
 from ..process import fitness, targets
 from ..process.snapshot import take
-from ..process.targets import Found, Target, Verdict
+from ..process.targets import Found, Identity, Verdict
 from ..report import ProcessReport
 from . import act, gather, installed, plan, revert_one
 from .case import Case
@@ -38,9 +38,17 @@ def look(job: Job, artifacts: Sequence[Artifact]) -> List[Case]:
     if job.command in ("list", "recover") and not artifacts:
         cases = [case for found in _everybody(job) for case in _patched(job, found)]
     else:
-        cases = [case for artifact in artifacts for found in _wanted(job, artifact) for case in _look_at(job, artifact, found)]
+        cases = [_look_at(job, artifact, found) for artifact in artifacts for found in _wanted(job, artifact)]
         cases += [case for name in _names(job) for found in _everybody(job) for case in _named(job, name, found)]
     return sorted(cases, key=lambda case: case.report.pid)
+
+
+def out_of_sight(case: Case) -> bool:
+    """Whether a process is only there because nobody may look at it: it was not selected by its number.
+
+    To an unprivileged user most processes of a host are.  They are counted, not listed.
+    """
+    return case.snapshot is None and case.report.status == "skipped" and case.report.reason == "not_permitted"
 
 
 def newcomers(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> List[Case]:
@@ -56,7 +64,7 @@ def _everybody(job: Job) -> List[Found]:
 
 def _wanted(job: Job, artifact: Artifact) -> List[Found]:
     target = artifact.manifest.target
-    return targets.find(job.parameters["processes"], Target(target.build_id, target.text_sha256, target.name))
+    return targets.find(job.parameters["processes"], Identity(target.build_id, target.text_sha256, target.name))
 
 
 def _names(job: Job) -> List[str]:
@@ -66,7 +74,7 @@ def _names(job: Job) -> List[str]:
     return [given for given in job.artifacts if not os.path.exists(given) and os.sep not in given]
 
 
-def _look_at(job: Job, artifact: Artifact, found: Found) -> List[Case]:
+def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
     """The case of one process that was found for an artifact."""
     case = Case(ProcessReport(found.pid, found.start_time, "?", "planned"), artifact)
     case.report.artifact = f"{artifact.manifest.name} {artifact.manifest.version}"
@@ -83,8 +91,9 @@ def _look_at(job: Job, artifact: Artifact, found: Found) -> List[Case]:
         case.gone()
     except LivepatchError as error:
         by_number = "pid" in job.parameters["processes"]
-        case.failed_with(error, skip=error.reason in _NOT_NEEDED and not by_number)
-    return [case]
+        unwanted = _NOT_NEEDED if case.snapshot is not None else _NOT_NEEDED | {"not_permitted"}
+        case.failed_with(error, skip=error.reason in unwanted and not by_number)
+    return case
 
 
 def _patched(job: Job, found: Found) -> List[Case]:
@@ -99,6 +108,10 @@ def _patched(job: Job, found: Found) -> List[Case]:
         _predict(job, case, lambda: None)
     except (Gone, ProcessLookupError):
         return []
+    except PermissionError as error:
+        if "pid" not in job.parameters["processes"]:
+            return []
+        case.failed_with(Refused("not_permitted", f"process {found.pid} may not be looked at: {error}"))
     except LivepatchError as error:
         case.failed_with(error)
     return [case]
@@ -143,14 +156,13 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
     """
     assert case.snapshot is not None and case.installed is not None
     if case.installed.cut_off:
-        fitness.check_tracers(case.snapshot)
+        fitness.check_untraced(case.snapshot)
         if not job.writes:
             raise Interrupted("interrupted", f"process {case.snapshot.pid}: {case.installed.unfinished}")
+        fitness.check(case.snapshot)
         if job.command == "recover":
-            fitness.check(case.snapshot)
             case.report.status = "planned"
             return
-        fitness.check(case.snapshot)
         act.recover_first(job, case.snapshot, case.installed)
         _snapshot(case)
     elif job.command == "recover":
@@ -196,7 +208,7 @@ def _plan_revert(case: Case, found: Ledger) -> None:
     revert_one.check_possible(found, [other for other in there.in_force if other is not found])
     revert_one.check_standing(snapshot.memory.read, found, revert_one.file_reader(snapshot))
     case.found = found
-    case.report.unproven = list(plan.unproven(snapshot.seccomp != 0))
+    case.report.unproven = list(fitness.unproven(snapshot))
     case.report.status = "planned"
 
 

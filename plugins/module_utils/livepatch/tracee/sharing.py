@@ -9,27 +9,28 @@ born since, which the PID that was given out last tells without listing /proc.
 
 from __future__ import annotations
 
-from typing import Collection, Iterable, Optional
+from typing import Collection, Optional, Tuple
 
 from ..errors import Busy
 from ..kernel import handles, procfs
+from ..process.observations import sharing
 
 # So many newborn are compared inside a stop, a microsecond each.
 _MOST_NEWBORN = 256
 
 
 class Sharing:
-    """:param tid: a living thread of the process"""
+    """:param task: the process, or a living thread of it"""
 
-    def __init__(self, pid: int, tid: int) -> None:
+    def __init__(self, pid: int, task: int) -> None:
         self.pid = pid
-        self._tid = tid
+        self._task = task
         self._last = 0
 
     def look(self) -> Optional[Busy]:
         """Compare with everybody; :meth:`look_again` starts from here."""
         self._last = procfs.last_pid()
-        return self._compare(procfs.pids(), {self.pid})
+        return self._blocker(sharing(self._task, handles.same_address_space, procfs.pids()))
 
     def look_again(self, own: Collection[int]) -> Optional[Busy]:
         """Compare with those that came since.
@@ -41,18 +42,11 @@ class Sharing:
             return None
         if not self._last < last <= self._last + _MOST_NEWBORN:
             return Busy("shares_memory", "too many processes were started to tell whether one shares the memory")
-        return self._compare(range(self._last + 1, last + 1), own)
+        born = [pid for pid in range(self._last + 1, last + 1) if pid not in own]
+        return self._blocker(sharing(self._task, handles.same_address_space, born))
 
-    def _compare(self, others: Iterable[int], own: Collection[int]) -> Optional[Busy]:
-        for other in others:
-            if other in own:
-                continue
-            try:
-                same = handles.same_address_space(self._tid, other)
-            except (ProcessLookupError, PermissionError):
-                # Without privileges we may not look at other users' processes.  None of
-                # them runs on memory of ours: credentials are checked where memory is shared.
-                continue
-            if same:
-                return Busy("shares_memory", f"process {other} runs on the memory of process {self.pid}")
-        return None
+    def _blocker(self, found: Tuple[int, ...]) -> Optional[Busy]:
+        others = [pid for pid in found if pid != self.pid]
+        if not others:
+            return None
+        return Busy("shares_memory", f"process {others[0]} runs on the memory of process {self.pid}")

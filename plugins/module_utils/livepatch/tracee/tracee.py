@@ -217,7 +217,7 @@ class Tracee:
             self._seize_any()
         assert self._anchor is not None
         check = self._stack_check(watched)
-        sharing = Sharing(self.pid, self._anchor)
+        sharing = Sharing(self.pid, self._task)
         stop = Stop(self.pid, self._anchor)
         begin = time.monotonic()
         pause = _FIRST_PAUSE
