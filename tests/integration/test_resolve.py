@@ -28,11 +28,6 @@ static void *pick(void) { return pick_me; }
 int indirect(void) __attribute__((ifunc("pick")));
 __thread int of_the_thread = 7;
 """
-VERSIONS = (
-    "ONE { global: shared; interposed; taken; only_here; indirect; of_the_thread; versioned; local: *; };\n"
-)
-VERSIONS += "TWO { global: versioned; } ONE;\n"
-
 PLUGIN = "extern int only_dependency(void); int plugin(void) { return only_dependency(); }"
 DEPENDENCY = "int only_dependency(void) { return 1; }"
 OTHER = "int only_other(void) { return 1; }"
@@ -74,8 +69,7 @@ def process(request, cpu, start, tmp_path):
             source, *inputs, flags=(bits, "-w", *flags), name=f"{name}{'.so' if '-shared' in flags else ''}"
         )
 
-    versions = tmp_path / "versions.map"
-    versions.write_text(VERSIONS)
+    versions = toolchain.PROGRAMS / "binder.map"
     shared = ("-shared", "-fPIC")
     library = build("libversions", LIBRARY, *shared, f"-Wl,--version-script={versions}")
     dependency = build("libdependency", DEPENDENCY, *shared)
