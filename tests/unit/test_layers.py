@@ -23,6 +23,9 @@ COLLECTION = "ansible_collections.userspace.livepatch."
 GROUND = ("elf", "cpu", "kernel", "report", "errors", "injector", "plugin_utils", "callback", "doc_fragments")
 LAW = {
     **dict.fromkeys(GROUND, ()),
+    "python_ptrace": (),  # the ground below the ground: how a package of others is imported
+    "cpu": ("python_ptrace",),
+    "kernel": ("python_ptrace",),
     "livepatch": (),  # the package's own __init__: a docstring
     "process": ("elf", "cpu", "kernel"),
     "artifact": ("elf",),

@@ -18,5 +18,7 @@ A room imports only from rooms on lower floors, those that its row in
 ``__main__`` (managed host) and ``build_main`` (build host) translate between
 people or programs and the jobs, and decide nothing.
 
+``cpu`` and ``kernel`` use python-ptrace, which ``python_ptrace`` imports for them.
+
 This module imports nothing.
 """

@@ -84,7 +84,7 @@ def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
             raise Gone(found.pid)
         if found.error is not None:
             raise found.error
-        _snapshot(case)
+        _snapshot(job, case)
         predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
         _predict(job, case, lambda: predict(job, case))
     except (Gone, ProcessLookupError):
@@ -104,7 +104,7 @@ def _patched(job: Job, found: Found) -> List[Case]:
             return []
         if not installed.has_any(found.pid):
             return []
-        _snapshot(case)
+        _snapshot(job, case)
         _predict(job, case, lambda: None)
     except (Gone, ProcessLookupError):
         return []
@@ -136,7 +136,7 @@ def _named(job: Job, name: str, found: Found) -> List[Case]:
     return cases
 
 
-def _snapshot(case: Case) -> None:
+def _snapshot(job: Job, case: Case) -> None:
     snapshot = take(case.report.pid)
     if snapshot.start_time != case.report.start_time:
         raise Gone(case.report.pid)
@@ -146,7 +146,8 @@ def _snapshot(case: Case) -> None:
     report.arch = snapshot.cpu.name if snapshot.cpu else None
     report.threads = len(snapshot.threads)
     case.installed = installed.read(snapshot, snapshot.memory.read)
-    report.patches = installed.described(case.installed, snapshot.memory.read)
+    if job.command == "list":
+        report.patches = installed.described(case.installed, snapshot.memory.read)
 
 
 def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
@@ -164,7 +165,7 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
             case.report.status = "planned"
             return
         act.recover_first(job, case.snapshot, case.installed)
-        _snapshot(case)
+        _snapshot(job, case)
     elif job.command == "recover":
         case.report.status = "planned" if case.installed.retired else "already"
         return

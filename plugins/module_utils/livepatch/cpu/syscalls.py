@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Dict, Mapping
 
+from ..python_ptrace import bare_package
+
 # Since 5.1 a new call has the same number everywhere.
 _COMMON = {
     424: (
@@ -51,12 +53,12 @@ def _spread(runs: Mapping[int, str]) -> Dict[int, str]:
     return {first + index: name for first, names in runs.items() for index, name in enumerate(names.split())}
 
 
-# The tables are imported on demand: python-ptrace's package pulls in its
-# debugger, and a plain apply needs a handful of numbers only.
+# Imported on demand: a process of the other architecture may never come.
 @lru_cache(maxsize=None)
 def x86_64() -> Mapping[int, str]:
     """Number -> name, as in <asm/unistd_64.h>; the x32 numbers from 512 on are left out."""
-    from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
+    with bare_package("syscall"):
+        from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
 
     return {**_spread(_COMMON), **{number: name for number, name in SYSCALL_NAMES.items() if number < 512}}
 
@@ -64,6 +66,7 @@ def x86_64() -> Mapping[int, str]:
 @lru_cache(maxsize=None)
 def i386() -> Mapping[int, str]:
     """Number -> name, as in <asm/unistd_32.h>."""
-    from ptrace.syscall.linux.i386 import SYSCALL_NAMES
+    with bare_package("syscall"):
+        from ptrace.syscall.linux.i386 import SYSCALL_NAMES
 
     return {**_spread(_COMMON), **_spread(_I386), **SYSCALL_NAMES}

@@ -14,22 +14,16 @@ or is not ours (ESRCH means all three), else ``OSError`` with the kernel's word.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import errno
 import os
 import signal
 import time
 from typing import List, NamedTuple, Optional, Tuple
 
-# python-ptrace finds its C library with ctypes.util, which starts ldconfig or a
-# compiler: 20 ms and a child process for what is loaded already.  With None it
-# takes the running program's own symbols.
-_find_library = ctypes.util.find_library
-ctypes.util.find_library = lambda name: None
-try:
+from ..python_ptrace import without_library_search
+
+with without_library_search():
     from ptrace.binding import func as binding
-finally:
-    ctypes.util.find_library = _find_library
 
 CONT = binding.PTRACE_CONT
 DETACH = binding.PTRACE_DETACH
