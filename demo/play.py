@@ -36,6 +36,7 @@ class Playbooks:
         self.variables: dict[str, Any] = {
             "ansible_python_interpreter": sys.executable,
             "livepatch_artifacts": [str(path) for path in artifacts],
+            "livepatch_processes": {"name": "shop"},
             "livepatch_become": False,
         }
 

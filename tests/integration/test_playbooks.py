@@ -66,7 +66,8 @@ def answers(shops: list[Shop]) -> list[str]:
 
 def of(shops: list[Shop], result: dict[str, Any], key: str) -> list[Any]:
     """What a result says of each shop; ``result`` is shown where it says nothing."""
-    by_pid = {each["pid"]: each for each in result.get("processes", [])}
+    # Each patch was offered to both processes, and is for one of them: the other is `skipped`.
+    by_pid = {each["pid"]: each for each in result.get("processes", []) if each["status"] != "skipped"}
     assert {shop.pid for shop in shops} <= set(by_pid), json.dumps(result, indent=1)
     return [by_pid[shop.pid][key] for shop in shops]
 
