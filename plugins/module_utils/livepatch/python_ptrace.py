@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What we take from python-ptrace, without what its packages drag along.
 
-Importing ``ptrace.binding`` looks the C library up with ldconfig or a compiler
+Importing its binding looks the C library up with ldconfig or a compiler
 (20 ms and a child process) for what is loaded already, and ``ptrace.syscall``
 brings a debugger's tables of prototypes and the socket module (10 ms).  A host
 with fifty patched processes pays that at every command.
