@@ -36,6 +36,14 @@ def wait_until_blocked(pid: int, tid: int) -> procfs.Syscall:
     raise AssertionError(f"thread {tid} does not block")
 
 
+def wait_until_stopped(pid: int) -> None:
+    """Until a process that was let go in a group-stop has come back to it: it runs a few instructions first."""
+    deadline = soon()
+    while procfs.stat(pid).state != "T":
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        os.sched_yield()
+
+
 class Lender:
     """What is found out once about a process whose threads are borrowed."""
 
