@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
+import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import report as reporting
@@ -30,6 +32,9 @@ _HELP = {
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """:returns: the exit code, see ``docs/formats.md`` ("Exit codes")"""
+    # A snapshot keeps one descriptor a process; a host has more of them than the usual soft limit.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["run"]:
         return _run_from_stdin()
@@ -48,10 +53,21 @@ def _run_from_stdin() -> int:
     except ValueError as error:
         job = {}
         print(f"livepatch: the job on stdin is no JSON: {error}", file=sys.stderr)
-    answer, cut = reporting.bounded(_answer(job))
+    whole = _answer(job)
+    answer, cut = reporting.bounded(whole)
+    if cut:
+        answer["details_path"] = _kept(whole)
     json.dump(answer, sys.stdout)
     sys.stdout.write("\n")
     return int(answer["exit_code"])
+
+
+def _kept(report: Mapping[str, Any]) -> str:
+    """A file on this host with all of a report, for our user alone."""
+    descriptor, path = tempfile.mkstemp(prefix="livepatch-report-", suffix=".json", dir="/var/tmp")
+    with open(descriptor, "wb") as file:
+        file.write(reporting.canonical(report))
+    return path
 
 
 def _answer(job: Mapping[str, Any]) -> Dict[str, Any]:

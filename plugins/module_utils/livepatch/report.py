@@ -97,11 +97,7 @@ class Report:
             return WRONG_USAGE
         if self.failed:
             return RUN_FAILED
-        codes = (
-            0 if self.command == "check" and process.status == "interrupted" else STATUSES[process.status]
-            for process in self.processes
-        )
-        return max(codes, default=0)
+        return max((STATUSES[process.status] for process in self.processes), default=0)
 
     def to_json(self) -> Dict[str, Any]:
         """The report as it is sent, all of it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
     """Change each case's report from what was predicted to what was done."""
-    strict = bool(job.parameters["all_or_nothing"])
+    strict = job.parameters["all_or_nothing"] and job.command != "recover"
     todo = [case for case in cases if case.report.status == "planned"]
     if strict and any(case.failed for case in cases):
         for case in todo:

@@ -101,18 +101,35 @@ class Memory:
         self.close()
 
     def close(self) -> None:
-        for descriptor in (self._descriptor, self._writable):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._descriptor = self._writable = -1
+        self.close_writable()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def open_writable(self) -> None:
         """Ask the kernel what ptrace(2) would ask, before anything is stopped.
 
         :raises PermissionError: PTRACE_MODE_ATTACH was denied: yama, an LSM, or credentials
+        :raises ProcessLookupError: the address space that is read has gone meanwhile, by exit or execve
         """
         if self._writable < 0:
             self._writable = self._open(os.O_RDWR)
+            if not self._alive():
+                self.close_writable()
+                raise ProcessLookupError(errno.ESRCH, f"the memory of process {self.pid} is gone")
+
+    def close_writable(self) -> None:
+        """Keep reading only."""
+        if self._writable >= 0:
+            os.close(self._writable)
+        self._writable = -1
+
+    def _alive(self) -> bool:
+        """Where the address space is gone a read gives nothing, else it fails at address 0 (mem_rw)."""
+        try:
+            return bool(os.pread(self._descriptor, 1, 0))
+        except OSError:
+            return True
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly ``size`` bytes.

@@ -69,10 +69,10 @@ class Thread:
             and what comes all the same is the fault of what we made the thread do
         :raises Busy: ``stop_timeout``; the request stays, the thread will stop some time
         """
-        if self.at_event_stop:
-            return
-        ptrace.interrupt(self.tid)
         while not self.at_event_stop:
+            # Any other stop takes the request away (kernel/signal.c, ptrace_stop: "any trap clears
+            # pending STOP trap"), so it is made anew at each, before the thread goes on.
+            ptrace.interrupt(self.tid)
             if self.stop is not None:
                 self._pass_on(self.stop, faults)
             self.wait(deadline)

@@ -16,7 +16,6 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tup
 
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
-from ..kernel.memory import Memory
 from ..process.snapshot import Snapshot
 from . import gadgets, references, stacks, tables
 from .check import StackCheck, Watched
@@ -66,16 +65,15 @@ class Tracee:
         self._anchor: Optional[int] = None
         assert snapshot.cpu is not None, "fitness.check looks at that"
         self.cpu = snapshot.cpu
-        self.memory = Memory(self.pid, self._task)
+        self.memory = snapshot.memory  # of the very address space that was looked at
         try:
             self.memory.open_writable()
             self._exe = procfs.exe(self._task)
             self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
         except PermissionError as error:
-            self.memory.close()
             raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
         except BaseException:
-            self.memory.close()
+            self.memory.close_writable()
             raise
 
     def __enter__(self) -> "Tracee":
@@ -86,7 +84,7 @@ class Tracee:
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._release()
-        self.memory.close()
+        self.memory.close_writable()
 
     def mappings(self) -> List[procfs.Mapping]:
         """The memory map as it is now."""
