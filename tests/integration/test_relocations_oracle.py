@@ -186,7 +186,7 @@ def meaning_of(cpu, field, start, content, got):
 def rewritten_meaning(field, start, content):
     """What an i386 instruction refers to that ld rewrote, --no-relax or not, to do without the slot.
 
-    Intel386 psABI, B.2 "Optimize GOT32X Relocations": ``call *f@GOT(%ebx)`` becomes ``addr32 call f``,
+    Intel386 psABI, "Linker Optimization": ``call *f@GOT(%ebx)`` becomes ``addr32 call f``,
     ``jmp *f@GOT(%ebx)`` becomes ``jmp f; nop``, everything else takes the address as an immediate.
     """
     offset, place = field.offset, start + field.offset

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
 
 from livepatch.cpu import I386, X86_64
+from livepatch.elf import Malformed
 from livepatch.elf.file import ElfFile
 from livepatch.errors import Refused
 from livepatch.loading.layout import PAGE, Part, lay_out
@@ -304,3 +306,23 @@ def test_a_tampered_object_is_refused(cpu, compile, tmp_path, edits):
     elf = Tampered(compile(path, "-c", "-g0", "-O1").read_bytes())
     elf.edits = edits
     assert reason(elf, cpu).reason in ("artifact_malformed", "unsupported_relocation", "not_supported_yet")
+
+
+def test_random_damage_is_refused_or_harmless(cpu, compile, tmp_path):
+    path = tmp_path / "source.c"
+    path.write_text(SOURCE)
+    sound = compile(path, "-c", "-g0", "-O1", "-ffunction-sections").read_bytes()
+    dice = random.Random(cpu.name)
+    refused = 0
+    for _ in range(1500):
+        damaged = bytearray(sound)
+        for _ in range(dice.choice((1, 1, 2, 4))):
+            damaged[dice.randrange(len(damaged))] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
+        try:
+            layout = lay_out(ElfFile(bytes(damaged)), cpu, LEDGER, ["fixed"])
+            if layout.data_span + layout.text_span < 1 << 30:
+                names = {each.name: DATA for each in layout.symbols if not each.defined}
+                link(layout, DATA + layout.data_span, DATA, names)
+        except (Malformed, Refused):
+            refused += 1
+    assert refused > 100

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Relocations: what each type computes, into how wide a field, and what must fit.
 
-Sources, as the psABIs' tables stand:
+Sources, each its section "Relocation Types":
 
-- System V ABI, AMD64 supplement 1.0, table 4.9 "Relocation Types"
-- System V ABI, Intel386 supplement 1.1, table 2.15 "Relocation Types"
+- System V ABI, AMD64 supplement 1.0, https://gitlab.com/x86-psABIs/x86-64-ABI
+- System V ABI, Intel386 supplement 1.1, https://gitlab.com/x86-psABIs/i386-ABI
 
 Both name the operands alike::
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
 from typing import Callable, Iterable, Mapping, NamedTuple
 
 
@@ -49,8 +48,7 @@ class Fit(enum.Enum):
     WRAPS = "as wide as an address: wraps as addresses do"
 
 
-@dataclass(frozen=True)
-class Formula:
+class Formula(NamedTuple):
     """How a type computes its value.
 
     :param text: as the psABI prints it; what the table is checked against
@@ -84,7 +82,7 @@ FROM_GOT = Formula("S + A - GOT", lambda o: o.S + o.A - o.GOT)
 GOT_RELATIVE = Formula("GOT + A - P", lambda o: o.GOT + o.A - o.P)
 SLOT = Formula("G + A", lambda o: o.G + o.A)
 SLOT_RELATIVE = Formula("G + GOT + A - P", lambda o: o.G + o.GOT + o.A - o.P)
-# Intel386 psABI, 2.6.2: without a base register the field is the slot's absolute address.
+# Intel386 psABI, notes on R_386_GOT32 and R_386_GOT32X: without a base register the field is the slot's absolute address.
 SLOT_BASED = Formula("G + A", lambda o: o.G + o.A + (0 if o.based else o.GOT))
 NOTHING = Formula("none", lambda o: 0)
 SIZE = Formula("Z + A", lambda o: o.Z + o.A)
@@ -97,8 +95,7 @@ class Stub(NamedTuple):
     encode: Callable[[int, int], bytes]  # (address of the stub, address of the slot that it jumps through)
 
 
-@dataclass(frozen=True)
-class Relocation:
+class Relocation(NamedTuple):
     """One relocation type.
 
     :param name: the psABI's
@@ -220,7 +217,7 @@ X86_64: Mapping[int, Relocation] = _table(
     },
 )
 
-# 32-bit addresses wrap (psABI, 2.6.2: no overflow check for word32), so nothing is out of reach
+# 32-bit addresses wrap, so nothing is out of reach
 # and no call needs a stub: calls go straight to the function, and none needs %ebx.
 I386: Mapping[int, Relocation] = _table(
     "R_386_",

@@ -24,7 +24,6 @@ and the patch uses its own copy.  Mergeable strings are kept as they are.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
 from ..cpu import Cpu
@@ -51,9 +50,9 @@ from .fields import Field
 
 PAGE = 4096  # bytes, on both architectures
 
-_SHT_X86_64_UNWIND = 0x70000001  # AMD64 psABI 4.2.2: another type that .eh_frame may have
+_SHT_X86_64_UNWIND = 0x70000001  # AMD64 psABI, "Special Sections": another type that .eh_frame may have
 _SHF_COMPRESSED = 0x800
-_SHN_X86_64_LCOMMON = 0xFF02  # AMD64 psABI 4.3: COMMON in the medium and large models
+_SHN_X86_64_LCOMMON = 0xFF02  # AMD64 psABI: COMMON in the medium and large models
 _COMMON = (SHN_COMMON, _SHN_X86_64_LCOMMON)
 _CONSTRUCTORS = (".ctors", ".dtors", ".init", ".fini", ".init_array", ".fini_array", ".preinit_array")
 _TERMINATOR = 4  # bytes: an entry of length zero ends .eh_frame (LSB 5.0, "Exception Frames")
@@ -74,8 +73,7 @@ class Place(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """What :func:`lay_out` decided; sizes and offsets in bytes."""
 
     cpu: Cpu
@@ -227,8 +225,7 @@ def _is_loaded(section: Section) -> bool:
     return not problem
 
 
-@dataclass(frozen=True)
-class _Groups:
+class _Groups(NamedTuple):
     """The loaded sections by where they go, each group in the object's order."""
 
     code: Sequence[Section]
@@ -239,7 +236,7 @@ class _Groups:
 
     @classmethod
     def of(cls, sections: Iterable[Section]) -> _Groups:
-        groups: dict[str, list[Section]] = {name: [] for name in cls.__annotations__}
+        groups: dict[str, list[Section]] = {name: [] for name in cls._fields}
         for section in sections:
             if section.flags & SHF_EXECINSTR:
                 name = "code"

@@ -20,8 +20,7 @@ is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Mapping
+from typing import Mapping, NamedTuple
 
 from ..cpu.relocations import Operands, Stub
 from ..elf import SHN_ABS, SHN_UNDEF, STB_WEAK
@@ -33,8 +32,7 @@ from .layout import Layout, Part, Place
 GOT_SYMBOL = "_GLOBAL_OFFSET_TABLE_"  # psABI, "Global Offset Table"
 
 
-@dataclass(frozen=True)
-class Linked:
+class Linked(NamedTuple):
     """What goes into the process, and where."""
 
     text: bytes

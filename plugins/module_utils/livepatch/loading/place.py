@@ -37,7 +37,7 @@ STACK_GUARD = 256 * PAGE
 ROOM = 1 << 30
 LEAST_ROOM = 64 << 20
 
-_LOW_END = 1 << 31  # AMD64 psABI 3.5.1: the small code model's addresses end here
+_LOW_END = 1 << 31  # AMD64 psABI, "Code Models": the small model's addresses end here
 _TASK_END_64 = (1 << 47) - PAGE  # arch/x86/include/asm/page_64_types.h, DEFAULT_MAP_WINDOW
 
 
