@@ -140,6 +140,26 @@ class Obstructed:
         return self._hold.call(name, *arguments)
 
 
+def test_a_kernel_that_takes_the_address_as_a_hint_is_noticed(patch_for):
+    program, patch = patch_for("pie")
+    patch.load()
+    before = traces.our_mappings(program.pid)
+
+    class Older(Obstructed):
+        """Before Linux 4.17, an unknown flag was ignored."""
+
+        def call(self, name, *arguments):
+            if name == "mmap":
+                arguments = (*arguments[:3], arguments[3] & ~load.MAP_FIXED_NOREPLACE, *arguments[4:])
+            return super().call(name, *arguments)
+
+    with pytest.raises(Refused) as refusal, patch.lender.hold(patch.pid, scratch=load.scratch(ID)) as hold:
+        load.load(Older(hold, lambda *_: 0), patch.content, patch.data[0], patch.text[0])
+    assert refusal.value.reason == "no_memory_in_reach"
+    assert traces.our_mappings(program.pid) == before
+    assert traces.our_descriptors(program.pid) == []
+
+
 def obstructed_load(patch, fails):
     with patch.lender.hold(patch.pid, scratch=load.scratch(ID)) as hold:
         obstructed = Obstructed(hold, fails)
