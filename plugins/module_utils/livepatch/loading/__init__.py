@@ -10,7 +10,7 @@
                                                      |
     memory map + Layout --place--> two addresses ----+
 
-``fields``, ``layout``, ``link``, ``place`` and ``scope`` take data and return data.
+``fields``, ``layout``, ``link`` and ``place`` take data and return data.
 ``resolve`` looks into the process and changes nothing.  ``load`` alone acts,
 through a thread that ``tracee`` holds.
 """
