@@ -82,7 +82,7 @@ FROM_GOT = Formula("S + A - GOT", lambda o: o.S + o.A - o.GOT)
 GOT_RELATIVE = Formula("GOT + A - P", lambda o: o.GOT + o.A - o.P)
 SLOT = Formula("G + A", lambda o: o.G + o.A)
 SLOT_RELATIVE = Formula("G + GOT + A - P", lambda o: o.G + o.GOT + o.A - o.P)
-# Intel386 psABI, notes on R_386_GOT32 and R_386_GOT32X: without a base register the field is the slot's absolute address.
+# Intel386 psABI on R_386_GOT32 and R_386_GOT32X: without a base register, the slot's absolute address.
 SLOT_BASED = Formula("G + A", lambda o: o.G + o.A + (0 if o.based else o.GOT))
 NOTHING = Formula("none", lambda o: 0)
 SIZE = Formula("Z + A", lambda o: o.Z + o.A)
