@@ -35,7 +35,7 @@ from ..elf import (
 )
 from ..errors import Refused
 from . import eh_frame
-from .bind import Imported
+from .bind import Bound, Imported
 from .object_writer import ObjectWriter
 from .request import BuildRequest, relation_of
 from .selection import Destination, GotBase, Own, Replaced, Selection
@@ -64,7 +64,7 @@ class _Assembly:
         self._selection = selection
         self._sections: dict[tuple[int, int], int] = {}
         self._symbols: dict[tuple[int, int], int] = {}
-        self._foreign: dict[Destination, int] = {}
+        self._foreign: dict[GotBase | Bound, int] = {}
         self._names: set[str] = set()
         self._function_names: list[str] = []
         self._references: list[Reference] = []
@@ -146,7 +146,7 @@ class _Assembly:
             self._foreign[to] = self._refer(to)
         return self._foreign[to]
 
-    def _refer(self, to: Destination) -> int:
+    def _refer(self, to: GotBase | Bound) -> int:
         if isinstance(to, GotBase):
             return self._writer.symbol(artifact_file.GOT_BASE, 0, binding=STB_GLOBAL)
         if isinstance(to, Imported):

@@ -40,12 +40,16 @@ Bound = Union[InTarget, Imported]
 class Binder:
     """Binds the symbols of old objects to a target.
 
+    :param locals_too: whether a name that nobody exports means the target's only local symbol of that name
     :raises Refused: every method: ``symbol_not_found``, ``ambiguous_symbol``, ``symbol_mismatch``,
         ``unsupported_relocation``, ``code_differs``
     """
 
-    def __init__(self, target: TargetFile, objects: Sequence[ObjectFile] = ()) -> None:
+    def __init__(
+        self, target: TargetFile, objects: Sequence[ObjectFile] = (), locals_too: bool = False
+    ) -> None:
         self._target = target
+        self._locals_too = locals_too
         self._matches: dict[tuple[int, str], match.Match] = {}
         self._evidence: dict[int, dict[int, set[int]]] = {}
         for read in objects:
@@ -93,6 +97,12 @@ class Binder:
     def named(self, name: str, unit: str) -> Bound:
         """What a global name means to code of the target."""
         found = self._target.global_symbol(name)
+        if found is None and self._locals_too:
+            local = {each.address: each for each in self._target.named(name)}
+            if len(local) > 1:
+                files = ", ".join(sorted(each.file or "?" for each in local.values()))
+                raise Refused("ambiguous_symbol", f"{self._target.debug_path} has {name} in {files}")
+            found = next(iter(local.values()), None)
         if found is not None:
             return self._in_target(found)
         outside = self._target.imported(name)

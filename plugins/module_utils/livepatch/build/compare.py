@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping
 
 from ..elf import SHF_ALLOC, SHT_NOTE
 from ..elf.symbols import Symbol
@@ -44,29 +44,6 @@ class Difference:
     def unit(self) -> str:
         """The source file, as the compiler named it."""
         return self.new.unit
-
-
-def pair_objects(old: Sequence[str], new: Sequence[str]) -> list[tuple[ObjectFile, ObjectFile]]:
-    """Read objects, first with first, second with second.
-
-    :raises Refused: ``objects_do_not_pair``, and what :class:`ObjectFile` raises
-    """
-    if len(old) != len(new):
-        raise Refused("objects_do_not_pair", f"there are {len(old)} old objects and {len(new)} new ones")
-    pairs = []
-    for before, after in zip(map(ObjectFile, old), map(ObjectFile, new)):
-        if before.unit != after.unit:
-            raise Refused(
-                "objects_do_not_pair",
-                f"{before.path} was compiled from {before.unit}, and {after.path} from {after.unit}",
-            )
-        if before.cpu is not after.cpu:
-            raise Refused(
-                "wrong_architecture",
-                f"{before.path} is for {before.cpu.name}, and {after.path} for {after.cpu.name}",
-            )
-        pairs.append((before, after))
-    return pairs
 
 
 def compare(old: ObjectFile, new: ObjectFile) -> Difference:

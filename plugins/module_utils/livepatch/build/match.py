@@ -76,18 +76,14 @@ def locate(target: TargetFile, read: ObjectFile, function: Function) -> Match:
     candidates = _candidates(target, read, function)
     if not candidates:
         raise Refused("symbol_not_found", f"{target.debug_path} has no function {function.name} of {read.unit}")
-    matches, mismatches = [], []
-    for symbol in candidates:
-        found = _compare(target, read, function, symbol)
-        (matches if isinstance(found, Match) else mismatches).append(found)
+    answers = [_compare(target, read, function, symbol) for symbol in candidates]
+    matches = [each for each in answers if isinstance(each, Match)]
     if not matches:
-        raise Refused("code_differs", f"{read.path}: {function.name} is not what {target.path} has: {mismatches[0]}")
+        raise Refused("code_differs", f"{read.path}: {function.name} is not what {target.path} has: {answers[0]}")
     if len(matches) > 1:
         where = " and ".join(f"{each.address:#x}" for each in candidates)
         raise Refused("ambiguous_symbol", f"{target.path} has the code of {read.unit}: {function.name} at {where}")
-    found = matches[0]
-    assert isinstance(found, Match)
-    return found
+    return matches[0]
 
 
 def _candidates(target: TargetFile, read: ObjectFile, function: Function) -> list[TargetSymbol]:

@@ -12,6 +12,7 @@ from ..cpu import Cpu, of_machine
 from ..elf import (
     EM_X86_64,
     ET_REL,
+    SHF_ALLOC,
     SHF_EXECINSTR,
     SHF_MERGE,
     SHF_STRINGS,
@@ -80,6 +81,11 @@ class Section:
         return bool(self.header.flags & SHF_EXECINSTR)
 
     @property
+    def takes_memory(self) -> bool:
+        """Whether it is there at run time."""
+        return bool(self.header.flags & SHF_ALLOC) and self.name != ".eh_frame"
+
+    @property
     def merged(self) -> bool:
         """Whether linkers merge equal entries: no two objects have the same bytes at the same place."""
         return bool(self.header.flags & SHF_MERGE)
@@ -130,7 +136,7 @@ class Function:
     @property
     def local(self) -> bool:
         """Whether no other unit can name it."""
-        return self.symbol.binding == "local"
+        return self.symbol.binding == STB_LOCAL
 
 
 class Spot(NamedTuple):

@@ -17,13 +17,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..artifact import file as artifact_file
-from ..errors import Refused
-from . import compare, placing
+from . import convention, copies, limits, manual, placing
 from .assemble import assemble
 from .bind import Binder
+from .debug_info import DebugInfo
+from .order import write_order
+from .proposal import Proposal
 from .request import BuildRequest
-from .selection import Selection, select
+from .selection import select
 from .target import TargetFile
+from .unit_dwarf import gather
+from .units import differences
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,24 @@ def make(request: BuildRequest) -> Built:
     """
     request.check()
     target = TargetFile(request.target, request.debuginfo)
-    units = _differences(request, target)
-    binder = Binder(target, [each.old for each in units])
-    replaced = placing.replaced(target, units, binder)
-    selection = select(units, replaced, binder)
-    order = list(range(len(replaced)))  # refined with conventions
-    data = assemble(request, target, selection, order, "")
+    dwarf = DebugInfo(target.debug_path)
+    proposal = manual.propose(request, target, dwarf) if request.patch_source else _compared(request, target, dwarf)
+    selection = select(proposal.units, proposal.replaced, proposal.binder)
+    limits.check_exceptions(selection, proposal.debug)
+    order = write_order([each.old_name for each in proposal.replaced], proposal.constraints)
+    data = assemble(request, target, selection, order, proposal.debug[0].producer)
     return Built(artifact_file.parse(data), tuple(selection.warnings))
 
 
-def _differences(request: BuildRequest, target: TargetFile) -> list[compare.Difference]:
-    units = []
-    for old, new in compare.pair_objects(request.old_objects, request.new_objects):
-        if old.cpu is not target.cpu:
-            raise Refused(
-                "wrong_architecture", f"{old.path} is for {old.cpu.name}, and {target.path} for {target.cpu.name}"
-            )
-        units.append(compare.compare(old, new))
-    if not any(each.changed or each.added for each in units):
-        raise Refused("nothing_changed", "old and new objects have the same code")
-    return units
+def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Proposal:
+    """What two builds of the same units propose to replace, proven as far as objects and DWARF go."""
+    units = differences(request, target)
+    debug = gather(target, dwarf, units)
+    prototypes = [limits.check(unit, each) for unit, each in zip(units, debug)]
+    binder = Binder(target, [each.old for each in units])
+    replaced = placing.replaced(target, units, binder)
+    copies.check(target, dwarf, units, debug, replaced)
+    old_debug = [each.old for each in debug]
+    convention.check(units, old_debug, replaced)
+    constraints = tuple(convention.constraints(units, old_debug, replaced, prototypes))
+    return Proposal(tuple(units), tuple(each.new for each in debug), tuple(replaced), binder, constraints)

@@ -143,6 +143,11 @@ class TargetFile:
         local = [each for each in self.named(name) if each.symbol.binding == STB_LOCAL]
         return [each for each in local if each.file == file] or [each for each in local if not each.file]
 
+    def functions_of(self, file: str) -> list[TargetSymbol]:
+        """The local functions of a source file."""
+        found = [each for some in self._by_name.values() for each in some]
+        return [each for each in found if each.function and each.symbol.binding == STB_LOCAL and each.file == file]
+
     def next_symbol(self, address: int) -> int:
         """The lowest address above this one at which a function or a section of code begins or ends."""
         ends = [each.address for found in self._by_name.values() for each in found if each.address > address]

@@ -1,0 +1,308 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What DWARF says about a compile unit: types, prototypes, variables, inlined copies, how it was compiled."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Iterator, NamedTuple
+
+from elftools.common.exceptions import DWARFError, ELFError
+from elftools.elf.elffile import ELFFile
+
+from ..cpu.relocations import ABSOLUTE
+from ..elf import ET_REL, SHT_REL, SHT_RELA
+from ..errors import Refused
+from . import type_text
+from .objects import architecture, read_elf
+
+SHF_COMPRESSED = 0x800
+_CPLUSPLUS = {0x04, 0x1A, 0x21, 0x2B, 0x3A}  # DW_LANG_C_plus_plus: 98, 11, 14, 17, 20 (DWARF 5, table 7.17)
+
+
+class Subprogram(NamedTuple):
+    """A function of a unit that has code.
+
+    :ivar ranges: (first address, one past the last); section offsets in a relocatable object
+    :ivar ranges_known: whether all of them could be read
+    :ivar arguments_in_memory: for each parameter whether it is passed on the stack; None: can not be told
+    """
+
+    name: str
+    prototype: str
+    ranges: tuple[tuple[int, int], ...]
+    ranges_known: bool
+    file: str
+    arguments_in_memory: tuple[bool | None, ...]
+
+
+class Inlined(NamedTuple):
+    """An inlined copy of ``name``, which ``file`` defines, in the function ``inside`` that begins at ``entry``."""
+
+    name: str
+    file: str
+    inside: str
+    entry: int
+    address: int
+
+
+@dataclass
+class Unit:
+    """A compile unit.
+
+    :ivar types: "struct NAME" and the like -> the texts of its layouts (local types may share a name)
+    :ivar prototypes: of everything that is called or defined, by name
+    :ivar variables: "NAME", or "FUNCTION: NAME" of a function's static one -> its types
+    :ivar places: the same names -> addresses, of those that it defines
+    """
+
+    name: str
+    producer: str
+    cplusplus: bool
+    types: dict[str, set[str]] = field(default_factory=dict)
+    prototypes: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, set[str]] = field(default_factory=dict)
+    places: dict[str, set[int]] = field(default_factory=dict)
+    subprograms: list[Subprogram] = field(default_factory=list)
+    inlined: list[Inlined] = field(default_factory=list)
+
+    @property
+    def file(self) -> str:
+        """The source file without its folder, as symbol tables have it."""
+        return os.path.basename(self.name)
+
+    def find(self, name: str, address: int | None = None) -> Subprogram | None:
+        """A function by its name in the source, and by its entry where that is known."""
+        for each in self.subprograms:
+            if each.name == name and (address is None or any(start == address for start, _ in each.ranges)):
+                return each
+        return None
+
+
+class DebugInfo:
+    """The DWARF of one file, read unit by unit when it is asked for.
+
+    :raises Refused: every method: ``file_malformed``
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        content, relocated = _relocated(path)
+        try:
+            elf = ELFFile(io.BytesIO(content))
+            found = elf.get_section_by_name(".debug_info") is not None
+            self._dwarf = elf.get_dwarf_info(relocate_dwarf_sections=not relocated) if found else None
+        except (ELFError, DWARFError) as error:
+            raise Refused("file_malformed", f"{path}: {error}") from error
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file has any."""
+        return self._dwarf is not None
+
+    def units(self, file: str | None = None) -> Iterator[Unit]:
+        """The units, or those compiled from a source file of this name (its folder does not count)."""
+        if self._dwarf is None:
+            return
+        try:
+            for cu in self._dwarf.iter_CUs():
+                top = cu.get_top_DIE()
+                name = type_text.text(top, "name")
+                if top.tag == "DW_TAG_compile_unit" and file in (None, os.path.basename(name)):
+                    yield self._read(cu.cu_offset)
+        except (ELFError, DWARFError) as error:
+            raise Refused("file_malformed", f"{self.path}: DWARF: {error}") from error
+
+    def unit_at(self, address: int) -> Unit | None:
+        """The unit with the function that begins at an address of the target."""
+        for unit in self.units():
+            if any(start == address for each in unit.subprograms for start, _ in each.ranges):
+                return unit
+        return None
+
+    def variable(self, name: str, address: int) -> set[str]:
+        """The types with which units define a variable at this address; empty where none says so."""
+        found = set()
+        for unit in self.units():
+            for key, places in unit.places.items():
+                if address in places and key.split(": ")[-1] == name:
+                    found |= unit.variables[key]
+        return found
+
+    @lru_cache(maxsize=None)  # noqa: B019 - lives as long as the build, which is one process
+    def _read(self, offset: int) -> Unit:
+        assert self._dwarf is not None
+        cu = self._dwarf.get_CU_at(offset)
+        top = cu.get_top_DIE()
+        unit = Unit(
+            type_text.text(top, "name"),
+            type_text.text(top, "producer"),
+            type_text.attribute(top, "language") in _CPLUSPLUS,
+        )
+        _Walk(self._dwarf, cu, unit).children(top, "")
+        return unit
+
+
+def _relocated(path: str) -> tuple[bytes, bool]:
+    """An object with its DWARF relocated, every section at address 0; and whether that was done.
+
+    pyelftools can do it, too, but knows no thread-local types. Compressed sections are left to it.
+    """
+    elf = read_elf(path)
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    tables = [each for each in elf.sections if each.type in (SHT_REL, SHT_RELA)]
+    if elf.type != ET_REL or any(each.flags & SHF_COMPRESSED for each in elf.sections):
+        return bytes(content), False
+    symbols = elf.symbols(elf.section(".symtab"))
+    known = architecture(elf).relocations
+    for table in tables:
+        section = elf.sections[table.info]
+        if not section.name.startswith(".debug_"):
+            continue
+        for each in elf.relocations(table):
+            entry = known.get(each.type)
+            if entry is None or entry.formula is not ABSOLUTE:
+                continue  # a thread-local variable has no address to compare
+            at = section.offset + each.offset
+            field = content[at : at + entry.width]
+            addend = entry.implicit_addend(field) if each.addend is None else each.addend
+            value = symbols[each.symbol_index].value + addend
+            content[at : at + entry.width] = (value & (1 << 8 * entry.width) - 1).to_bytes(entry.width, "little")
+    return bytes(content), True
+
+
+class _Walk:
+    """One pass over the entries of a unit."""
+
+    def __init__(self, dwarf: Any, cu: Any, unit: Unit) -> None:
+        self._dwarf = dwarf
+        self._cu = cu
+        self._unit = unit
+        self._files: list[str] | None = None
+
+    def children(self, parent: Any, function: str, entry: int | None = None) -> None:
+        """:param function: the one that this is inside of; ``entry`` its address, where this is its code"""
+        for die in parent.iter_children():
+            tag = die.tag
+            if tag in type_text.RECORDS or tag == "DW_TAG_typedef":
+                self._type(die)
+                self.children(die, function)
+            elif tag == "DW_TAG_subprogram":
+                self._subprogram(die)
+            elif tag == "DW_TAG_variable":
+                self._variable(die, function)
+            elif tag == "DW_TAG_inlined_subroutine":
+                if entry is not None:
+                    self._inlined(die, function, entry)
+                self.children(die, function, entry)
+            elif die.has_children and tag != "DW_TAG_array_type":
+                self.children(die, function, entry)
+
+    def _type(self, die: Any) -> None:
+        name = type_text.text(die, "name")
+        if not name or "DW_AT_declaration" in die.attributes:
+            return
+        if die.tag == "DW_TAG_typedef":
+            key, layout = f"typedef {name}", type_text.of(die)
+        else:
+            key, layout = f"{type_text.RECORDS[die.tag]} {name}", type_text.layout(die)
+        self._unit.types.setdefault(key, set()).add(layout)
+
+    def _subprogram(self, die: Any) -> None:
+        name = type_text.text(die, "linkage_name") or type_text.text(die, "name")
+        self._unit.prototypes.setdefault(name, type_text.prototype(die))
+        ranges, known = self._ranges(die)
+        if not ranges:
+            self.children(die, name)
+            return
+        parameters = [child for child in die.iter_children() if child.tag == "DW_TAG_formal_parameter"]
+        entry = ranges[0][0]
+        self._unit.subprograms.append(
+            Subprogram(
+                name, type_text.prototype(die), ranges, known, self._file(die),
+                tuple(self._in_memory(each, entry) for each in parameters),
+            )
+        )  # fmt: skip
+        self.children(die, name, entry)
+
+    def _variable(self, die: Any, function: str) -> None:
+        location = die.attributes.get("DW_AT_location")
+        static = location is not None and location.form == "DW_FORM_exprloc" and location.value[:1] == [0x03]
+        if function and not static:  # DW_OP_addr: a static one
+            return
+        name = type_text.text(die, "name")
+        key = f"{function}: {name}" if function else name
+        self._unit.variables.setdefault(key, set()).add(type_text.of(die, qualified=True))
+        if static:
+            place = int.from_bytes(bytes(location.value[1:]), "little")
+            self._unit.places.setdefault(key, set()).add(place)
+
+    def _inlined(self, die: Any, inside: str, entry: int) -> None:
+        ranges, _ = self._ranges(die)
+        name = type_text.text(die, "linkage_name") or type_text.text(die, "name")
+        address = ranges[0][0] if ranges else entry
+        self._unit.inlined.append(Inlined(name, self._file(die), inside, entry, address))
+
+    def _ranges(self, die: Any) -> tuple[tuple[tuple[int, int], ...], bool]:
+        low, high = die.attributes.get("DW_AT_low_pc"), die.attributes.get("DW_AT_high_pc")
+        if low is not None and high is not None:
+            end = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value
+            return ((low.value, end),), True
+        listed = die.attributes.get("DW_AT_ranges")
+        if listed is None:
+            return (), True
+        if listed.form not in ("DW_FORM_sec_offset", "DW_FORM_data4"):
+            return (), False
+        base = self._cu.get_top_DIE().attributes.get("DW_AT_low_pc")
+        start = base.value if base is not None else 0
+        ranges = []
+        for each in self._dwarf.range_lists().get_range_list_at_offset(listed.value, cu=self._cu):
+            if hasattr(each, "base_address"):
+                start = each.base_address
+                continue
+            shift = 0 if each.is_absolute else start
+            ranges.append((each.begin_offset + shift, each.end_offset + shift))
+        return tuple(ranges), True
+
+    def _file(self, die: Any) -> str:
+        """The source file that declares it, without its folder."""
+        if self._files is None:
+            program = self._dwarf.line_program_for_CU(self._cu)
+            entries = program.header["file_entry"] if program is not None else []
+            self._files = [each.name.decode("utf-8", "backslashreplace") for each in entries]
+            if self._cu["version"] < 5:
+                self._files.insert(0, "")
+        index = type_text.attribute(die, "decl_file")
+        known = isinstance(index, int) and 0 <= index < len(self._files)
+        return os.path.basename(self._files[index]) if known else ""
+
+    def _in_memory(self, parameter: Any, entry: int) -> bool | None:
+        location = parameter.attributes.get("DW_AT_location")
+        if location is None:
+            return None
+        if location.form == "DW_FORM_exprloc":
+            return _is_memory(location.value)
+        base = self._cu.get_top_DIE().attributes.get("DW_AT_low_pc")
+        start = base.value if base is not None else 0
+        for each in self._dwarf.location_lists().get_location_list_at_offset(location.value, die=parameter):
+            if hasattr(each, "base_address"):
+                start = each.base_address
+            elif hasattr(each, "loc_expr"):
+                shift = 0 if each.is_absolute else start
+                if each.begin_offset + shift <= entry <= each.end_offset + shift:
+                    return _is_memory(each.loc_expr)
+        return None
+
+
+def _is_memory(expression: list[int]) -> bool | None:
+    """Whether a location is an offset from the frame (DW_OP_fbreg, DW_OP_bregN) and no register."""
+    if not expression:
+        return None
+    operation = expression[0]
+    if operation == 0x91 or 0x70 <= operation <= 0x8F:
+        return True
+    return False if 0x50 <= operation <= 0x6F else None

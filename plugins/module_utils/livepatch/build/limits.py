@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""What can not be patched by replacing code, found in the DWARF of both builds."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, Sequence
+
+from ..errors import Refused
+from . import instructions, names
+from .compare import Difference
+from .debug_info import Unit
+from .objects import ObjectFile
+from .selection import Selection
+from .unit_dwarf import UnitDwarf
+
+
+def check(difference: Difference, dwarf: UnitDwarf) -> set[str]:
+    """A changed unit's types, variables and prototypes; the new names of local functions with another prototype.
+
+    :raises Refused: ``layout_changed``, ``data_changed``, ``prototype_differs``
+    """
+    if not difference.changed:
+        return set()
+    check_layouts(dwarf.old, dwarf.new)
+    check_variables(dwarf.old, dwarf.new)
+    return changed_prototypes(difference, dwarf.old, dwarf.new)
+
+
+def check_exceptions(selection: Selection, debug: Sequence[Unit]) -> None:
+    """No exception can cross the new code: it is C, or it calls nothing.
+
+    The C++ runtime does not know the new code's unwind tables, so an exception that reaches it ends the program.
+
+    :raises Refused: ``throws_through``
+    """
+    for unit, section in sorted(selection.sections):
+        new = selection.units[unit].new
+        if debug[unit].cplusplus and new.sections[section].code:
+            for instruction in instructions.decode(new.cpu, new.sections[section].data):
+                if instruction.mnemonic == "call":
+                    where = f"{new.path}: {new.sections[section].name}"
+                    raise Refused("throws_through", f"{where} is C++ and calls what may throw")
+
+
+def check_layouts(old: Unit, new: Unit) -> None:
+    """No type that both builds know has another size, other members or other enumerators.
+
+    :raises Refused: ``layout_changed``, with the first one
+    """
+    for name in sorted(set(old.types) & set(new.types)):
+        gone = sorted(old.types[name] - new.types[name])
+        if gone:
+            before, after = _first_difference(gone[0], sorted(new.types[name])[0])
+            raise Refused("layout_changed", f"{new.file}: {name}: {before} became {after}")
+
+
+def check_variables(old: Unit, new: Unit) -> None:
+    """No variable that both builds know has another type, constness included.
+
+    :raises Refused: ``data_changed``
+    """
+    for name in sorted(set(old.variables) & set(new.variables)):
+        gone = sorted(old.variables[name] - new.variables[name])
+        if gone:
+            after = sorted(new.variables[name])[0]
+            raise Refused("data_changed", f"{new.file}: {name}: its type {readable(gone[0])} became {readable(after)}")
+
+
+def changed_prototypes(difference: Difference, old: Unit, new: Unit) -> set[str]:
+    """The changed functions (new names) whose prototype changed, and that only this unit can know of.
+
+    :raises Refused: ``prototype_differs``: other code may know the old prototype
+    """
+    found = set()
+    for name in difference.changed:
+        source = names.source_name(name)
+        before, after = old.prototypes.get(source), new.prototypes.get(source)
+        if before == after or before is None or after is None:
+            continue
+        function = difference.old.functions[difference.functions[name]]
+        who = "other units may call it"
+        if function.local:
+            who = next(_address_taken(difference.old, function.name), "")
+        if who:
+            raise Refused(
+                "prototype_differs",
+                f"{difference.unit}: {source} was {readable(before)} and is {readable(after)}; {who}",
+            )
+        found.add(name)
+    return found
+
+
+def _address_taken(read: ObjectFile, name: str) -> Iterator[str]:
+    for section in read.sections:
+        if not section.takes_memory:
+            continue
+        for field in read.fields(section.header.index):
+            spot = read.spot(field)
+            if not field.branch and (spot.kind, spot.name, spot.offset) == ("function", name, 0):
+                yield f"its address is taken in {section.name}"
+
+
+def readable(text: str) -> str:
+    """A type's text as a person writes it: base types without encoding and size."""
+    return re.sub(r":(\d+|None):(\d+|None)", "", text)
+
+
+def _first_difference(before: str, after: str) -> tuple[str, str]:
+    """The first member that differs, or the sizes."""
+    first, second = (re.split(r"[{;}]", each) for each in (before, after))
+    for mine, other in zip(first, second):
+        if mine != other:
+            return readable(mine.strip()) or "nothing", readable(other.strip()) or "nothing"
+    return f"{len(first)} members", f"{len(second)} members"

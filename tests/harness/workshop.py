@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small C units as text become objects, programs and patches: what the builder's tests are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import subprocess
+from pathlib import Path
+
+from livepatch.artifact import file as artifact_file
+from livepatch.artifact.file import Artifact
+from livepatch.build import pipeline
+from livepatch.build.request import BuildRequest
+from livepatch.cpu import Cpu
+
+from .toolchain import BITS
+
+COMPILE = ("-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fasynchronous-unwind-tables")
+
+
+class Workshop:
+    """A folder, an architecture and a compiler.
+
+    :param flags: for every compilation, after ``COMPILE``
+    :param linking: for every target: ``-shared`` with ``-fPIC`` makes libraries, ``-no-pie`` and so on programs
+    """
+
+    def __init__(
+        self, folder: Path, cpu: Cpu, flags: tuple[str, ...] = ("-fPIC",), linking: tuple[str, ...] = ("-shared",)
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.cpu = cpu
+        self.flags = flags
+        self.linking = linking
+        self._numbers = itertools.count()
+
+    def object(self, source: str, *flags: str, name: str = "unit.c") -> Path:
+        """An object of this source, which the compiler is given as a file called ``name``."""
+        place = self.folder / str(next(self._numbers))
+        place.mkdir()
+        (place / name).write_text(source)
+        compiler = "g++" if name.endswith("cc") else "gcc"
+        arguments = [compiler, BITS[self.cpu.name], *COMPILE, *self.flags, *flags, "-c", name, "-o", "unit.o"]
+        self._run(arguments, place)
+        return place / "unit.o"
+
+    def link(self, *objects: Path, flags: tuple[str, ...] = (), name: str = "target") -> Path:
+        """The target that these objects make."""
+        place = self.folder / str(next(self._numbers))
+        place.mkdir()
+        arguments = ["gcc", BITS[self.cpu.name], "-Wl,--build-id", *self.linking, *flags]
+        self._run([*arguments, "-o", name, *map(str, objects)], place)
+        return place / name
+
+    def request(self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object) -> BuildRequest:
+        """A target made of the old source and other units, and the pair to patch it with."""
+        objects = self.object(old, *flags), self.object(new, *flags)
+        units = [self.object(source, name=f"other{number}.c") for number, source in enumerate(others)]
+        target = self.link(objects[0], *units)
+        request = BuildRequest(str(target), "fix", "1", old_objects=[str(objects[0])], new_objects=[str(objects[1])])
+        return dataclasses.replace(request, **changes)
+
+    def patch(self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object) -> Artifact:
+        """The artifact that makes the new source of the old one."""
+        return artifact_file.parse(pipeline.build(self.request(old, new, *others, flags=flags, **changes)))
+
+    def manual(self, target: str, patch: str, *flags: str, **changes: object) -> BuildRequest:
+        """A target, and one C file to patch it with."""
+        source = self.folder / f"patch{next(self._numbers)}.c"
+        source.write_text(patch)
+        program = self.link(self.object(target, *flags))
+        return dataclasses.replace(BuildRequest(str(program), "fix", "1", patch_source=str(source)), **changes)
+
+    @staticmethod
+    def _run(arguments: list[str], place: Path) -> None:
+        done = subprocess.run(arguments, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}"
