@@ -169,7 +169,20 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
     elif job.command == "recover":
         case.report.status = "planned" if case.installed.retired else "already"
         return
+    elif job.writes and case.installed.retired:
+        _collect_retired(job, case)
     decide()
+
+
+def _collect_retired(job: Job, case: Case) -> None:
+    """Memory that an earlier revert had to keep may be free by now; if not, nothing is lost."""
+    assert case.snapshot is not None and case.installed is not None
+    try:
+        fitness.check(case.snapshot)
+        act.recover_first(job, case.snapshot, case.installed)
+    except LivepatchError:
+        return
+    _snapshot(job, case)
 
 
 def _predict_apply(job: Job, case: Case) -> None:

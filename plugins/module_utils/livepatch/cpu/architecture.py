@@ -14,7 +14,7 @@ from .signal_frame import FloatingPoint, SignalFrame
 Registers = Tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cpu:
     """One architecture, as the injector sees it.
 
