@@ -49,9 +49,10 @@ static NOINLINE int block(void)
 
 static NOINLINE int recurse(int depth)
 {
+    volatile int here = depth; /* gcc would make a loop of it */
     if (!depth)
         return block();
-    return recurse(depth - 1) + depth;
+    return recurse(depth - 1) + here;
 }
 
 static NOINLINE int with_alloca(int depth)
@@ -157,7 +158,8 @@ static void *waits(void *argument)
         poll(NULL, 0, -1);
         break;
     case 4:
-        epoll_wait(epoll_create1(0), &event, 1, -1);
+        for (int set = epoll_create1(0);;) /* a stop is enough to interrupt it */
+            epoll_wait(set, &event, 1, -1);
         break;
     case 5:
         pause();
