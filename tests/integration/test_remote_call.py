@@ -9,6 +9,9 @@ import errno
 import mmap
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -144,7 +147,9 @@ class TestOneHold:
         assert_undisturbed(worker)
 
 
-@pytest.mark.parametrize("call", ["nanosleep", "poll", "futex_timeout", "read", "epoll_wait", "sigsuspend", "pause"])
+@pytest.mark.parametrize(
+    "call", ["nanosleep", "poll", "futex_timeout", "read", "epoll_wait", "sigsuspend", "pause"]
+)
 def test_a_blocked_call_goes_on_after_one_and_after_many_holds(cpu, compile, start, call):
     """After the first stop, those with a time-out sit in restart_syscall."""
     process = start(compile("remote_blocked.c"), call)
@@ -183,6 +188,23 @@ class TestSignals:
         wait_until_blocked(program.pid, program.pid)
         expected = [f"{first}:{value}" for value in range(1, sent + 1)]
         assert program.ask("signals").split() == [*expected, "."]
+
+    def test_a_storm_of_signals_keeps_no_hold_waiting(self, cpu, program):
+        """A signal's delivery is a stop, too, and takes the request for ours away."""
+        lender = Lender(program, cpu)
+        flood = f"import os\nfor _ in range(30000): os.kill({program.pid}, {int(signal.SIGUSR1)})"
+        ptrace.seize(program.pid, remote.OPTIONS)
+        with subprocess.Popen([sys.executable, "-c", flood]) as sender:
+            holds = 0
+            while sender.poll() is None:
+                with lender.hold(program.pid, seize=False, deadline=time.monotonic() + 5) as hold:
+                    hold.call("getpid")
+                holds += 1
+        with lender.hold(program.pid, seize=False, keep_stopped=True):
+            pass
+        ptrace.detach(program.pid)
+        assert holds
+        assert program.ask("signals").split()[-1] == "."
 
     def test_the_mask_is_what_it_was(self, cpu, program):
         before = program.ask("mask")
@@ -238,7 +260,9 @@ class TestSignals:
 class TestStacks:
     def hold(self, cpu, process):
         lender = Lender(process, cpu)
-        tid = int(process.read_line().split()[1]) if process.ready == "ready" else int(process.ready.split()[1])
+        tid = (
+            int(process.read_line().split()[1]) if process.ready == "ready" else int(process.ready.split()[1])
+        )
         wait_until_blocked(process.pid, tid)
         return lender.hold(tid)
 
@@ -354,6 +378,8 @@ class TestFilters:
 
 def test_a_thread_that_does_not_stop_in_time_is_let_go(cpu, worker, monkeypatch):
     lender = Lender(worker, cpu)
+    wait = ptrace.wait
+    monkeypatch.setattr(ptrace, "wait", lambda tid, deadline: wait(tid, deadline) if deadline else None)
     with pytest.raises(Busy) as busy:
         lender.hold(named(worker)["registers"], deadline=0).__enter__()
     assert busy.value.reason == "stop_timeout"
@@ -371,6 +397,7 @@ def test_threads_that_were_seized_with_their_parent_are_let_go(cpu, compile, sta
         with lender.hold(tid, seize=False) as hold:
             hold.call("getpid")
     with lender.hold(tid, seize=False, keep_stopped=True):
-        ptrace.detach(tid)
+        pass
+    ptrace.detach(tid)
     process.ask("more")
     traces.assert_released(process.pid)

@@ -109,8 +109,6 @@ class Hold:
         self._seize = seize
         self._keep_stopped = keep_stopped
         self._filters: List[seccomp.Program] = []
-        self._as_found: Registers = ()
-        self.registers = ()
         self._thread = Thread(tid, memory.pid)
         self._borrowed = False  # its registers are ours
 
@@ -145,7 +143,7 @@ class Hold:
             if mode is not self.cpu:
                 what = f"thread {self.tid} runs {mode.name} code in a process that is {self.cpu.name}"
                 raise Refused("wrong_architecture", what)
-            self._as_found = self.registers = self.cpu.unpack(regset)
+            self.registers = self.cpu.unpack(regset)
             if not rseq.inside(self.tid, self.cpu, self.registers, self._memory):
                 return
             self._thread.resume()
@@ -153,7 +151,7 @@ class Hold:
     def _look(self) -> None:
         """Save what the frame needs, place it, and ask the seccomp filters."""
         cpu = self.cpu
-        self.registers = restart.fix_interrupted(self.registers, cpu) or self.registers
+        self._set(restart.fix_interrupted(self.registers, cpu))
         if not gadget_search.intact(cpu, self._gadgets, self._memory.read):
             raise Refused("no_gadget", f"the borrowed instructions of process {self._memory.pid} are gone")
         self._ask_filters()
@@ -174,6 +172,12 @@ class Hold:
         if self._frame.address < low:
             what = f"thread {self.tid} lacks {low - self._frame.address} bytes of stack at {top:#x}"
             raise Refused("no_stack_room", what)
+
+    def _set(self, registers: Optional[Registers]) -> None:
+        """Change the registers that the thread goes on with, at once: we may die before we give them back."""
+        if registers is not None:
+            ptrace.set_registers(self.tid, self.cpu.pack(registers))
+            self.registers = registers
 
     def _room(self) -> tuple[int, int]:
         """(low, top) of the memory that frame and scratch may take."""
@@ -196,7 +200,7 @@ class Hold:
         calls.append((Call("rt_sigreturn"), self._gadgets.behind_sigreturn))
         seccomp.require(self.tid, self._filters, self.cpu, calls)
         if seccomp.allows(self._filters, self.cpu, Call("restart_syscall"), self.registers[self.cpu.pc]):
-            self.registers = restart.without_restart_block(self.registers, self.cpu) or self.registers
+            self._set(restart.without_restart_block(self.registers, self.cpu))
 
     # -- calling -------------------------------------------------------------------
 
@@ -312,7 +316,6 @@ class Hold:
         thread.halt(time.monotonic() + _LATE_S, faults=not self._borrowed)
         if self._borrowed:
             ptrace.set_sigmask(self.tid, self._sigmask)
-        if self._borrowed or self.registers != self._as_found:
             ptrace.set_registers(self.tid, self.cpu.pack(self.registers))
         self._borrowed = False
         if self._seize:
