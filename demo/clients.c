@@ -2,8 +2,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 /*
- * clients PORT NUMBER: customers of the shop.  Each opens one connection, keeps it, and orders a
- * thousand times a second.  Prints "ready"; then for each line on standard input
+ * clients PORT NUMBER: customers of the shop.  Each opens one connection, keeps it, and orders
+ * two hundred times a second.  Prints "ready"; then for each line on standard input
  *
  *   ANSWERS LARGEST LOST
  *
@@ -60,7 +60,7 @@ static void *order(void *unused)
 		seen = largest;
 		while (waited > seen && !atomic_compare_exchange_weak(&largest, &seen, waited))
 			;
-		usleep(1000);
+		usleep(5000);
 	}
 gone:
 	lost++;

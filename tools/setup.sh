@@ -28,12 +28,11 @@ case $purpose in
     *) fail "usage: tools/setup.sh [demo|test|python]" ;;
 esac
 if [ "$purpose" = test ]; then
-    packages="$packages g++ g++-multilib"            # C++ targets of the unwinder's tests
     packages="$packages gdb"                         # the unwinder's oracle
     packages="$packages golang-go"                   # a static Go server, which must be refused
     packages="$packages openssh-client openssh-server sudo"  # playbooks over ssh, become
-    packages="$packages dpkg-dev quilt debhelper"    # expat from Debian's source package
-    packages="$packages iproute2 procps"
+    packages="$packages dpkg-dev patch xz-utils"     # expat from Debian's source package
+    packages="$packages procps"
 fi
 
 missing=''
