@@ -55,7 +55,7 @@ def playbook(name: str, **variables: Any) -> Run:
         environment = dict(
             os.environ,
             ANSIBLE_CONFIG=str(REPOSITORY / "ansible.cfg"),
-            ANSIBLE_CALLBACK_PLUGINS=str(REPOSITORY / "demo"),
+            ANSIBLE_CALLBACK_PLUGINS=str(REPOSITORY / "demo" / "callback"),
             ANSIBLE_CALLBACKS_ENABLED="record",
             LIVEPATCH_RECORD=record.name,
         )
