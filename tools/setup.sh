@@ -28,6 +28,7 @@ case $purpose in
     *) fail "usage: tools/setup.sh [demo|test|python]" ;;
 esac
 if [ "$purpose" = test ]; then
+    packages="$packages g++"                         # C++ units, which the builder refuses
     packages="$packages gdb"                         # the unwinder's oracle
     packages="$packages golang-go"                   # a static Go server, which must be refused
     packages="$packages openssh-client openssh-server sudo"  # playbooks over ssh, become
