@@ -203,11 +203,11 @@ def test_every_truncation_is_malformed_or_read(cpu, library) -> None:
 def test_names_that_overlap_without_end_are_malformed() -> None:
     """A million symbols, each with a tail of the same long string: the square of the file's size."""
     strings = StringTable(b"x" * 200_000 + b"\0")
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(Malformed):
         for offset in range(200_000):
             strings.at(offset)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_names_that_are_no_utf8_can_be_printed() -> None:

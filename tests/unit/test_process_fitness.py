@@ -199,7 +199,7 @@ def test_x32_is_refused_by_name(compile, start) -> None:
 @pytest.mark.parametrize(
     ("cmdline", "ours"),
     [
-        (("python3", "/root/.cache/livepatch-0123456789abcdef.pyz", "apply"), True),
+        (("python3", "/var/cache/livepatch-0123456789abcdef.pyz", "apply"), True),
         (("/usr/bin/python3.11", "-I", "/var/cache/livepatch/0123/livepatch/__main__.py"), True),
         (("python3", "-m", "livepatch", "apply"), True),
         (("bin/livepatch", "apply"), True),

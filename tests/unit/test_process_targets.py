@@ -161,8 +161,8 @@ def test_hundreds_of_processes_are_looked_through_in_a_moment(compile, start) ->
     """A file that many processes map is asked once."""
     path = compile("process_shapes.c", "-O1", name="many")
     started = [start(path, "plain") for _ in range(60)]
-    begin = time.monotonic()
+    begin = time.process_time()
     found = find({}, identity_of(path))
-    took = time.monotonic() - begin
+    took = time.process_time() - begin  # of ours and of the kernel for us; waiting for others does not count
     assert pids(found) == sorted(each.pid for each in started)
-    assert took < 2  # 60 ms on an idle machine
+    assert took < 0.5  # 50 ms on an idle machine

@@ -173,7 +173,7 @@ class LoadedImage:
     def _pointers(self) -> Dict[int, int]:
         """The addresses in the dynamic section, undone what ld.so did to them."""
         values = first_values(self.dynamic)
-        raw = {tag: values[tag] for tag in RELOCATED if tag in values}
+        raw = {tag: values[tag] for tag in RELOCATED if values.get(tag)}  # 0: there is no such table
         undone = {tag: self.link_address(value) for tag, value in raw.items()}
         as_is, moved = self._all_loaded(raw.values()), self._all_loaded(undone.values())
         if as_is and moved and self.bias:

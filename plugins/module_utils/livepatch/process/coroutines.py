@@ -13,8 +13,9 @@ free, so a process that shows one of these signs is not patched:
 - a thread waits in a system call with its stack pointer outside of its own stack.
 
 What none of them shows: a program without symbols that has its own switch linked in and whose coroutines
-all sleep on the program's heap at the moment. 32-bit threads of glibc >= 2.42 are refused without need:
-their guard pages do not appear in maps, and where their descriptors are only 32-bit programs may ask.
+all sleep on the program's heap at the moment. Refused without need are 32-bit threads whose stack the
+program gave (pthread_attr_setstack(3)) and those of glibc >= 2.42: maps does not show that these are stacks,
+and where their descriptors are, which tells it of 64-bit threads, the kernel tells 32-bit programs only.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Dict, Optional, Tuple
 
 from ..elf import Malformed
@@ -75,6 +76,9 @@ def opened(task: int, mapping: Mapping, is_executable: bool) -> Optional[MappedF
 
 def _read(path: str, mapping: Mapping) -> Optional[MappedFile]:
     try:
+        # Opening a device or a FIFO that somebody put there could do things.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
@@ -82,7 +86,7 @@ def _read(path: str, mapping: Mapping) -> Optional[MappedFile]:
         return None
     try:
         status = os.fstat(descriptor)
-        # The device is not compared: on btrfs and overlayfs maps shows another one than stat (mm/mmap.c).
+        # The device is not compared: on btrfs and overlayfs maps shows another one than stat (show_map_vma).
         if status.st_ino != mapping.inode:
             return None
         version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

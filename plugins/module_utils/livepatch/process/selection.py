@@ -24,7 +24,7 @@ import re
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ..errors import UsageError
-from ..kernel import procfs
+from ..kernel import namespaces, procfs
 from . import cgroups
 from .mapped_file import without_deleted
 from .snapshot import effective_uid, hostname_of
@@ -152,7 +152,15 @@ def _cmdline(value: str) -> Test:
 
 
 def _hostname(value: str) -> Test:
-    return lambda pid, task: hostname_of(task) == value
+    known: Dict[str, bool] = {}  # by namespace: a container's processes share one, and looking takes a fork
+
+    def test(pid: int, task: int) -> bool:
+        namespace = namespaces.identity(task, "uts")
+        if namespace not in known:
+            known[namespace] = hostname_of(task) == value
+        return known[namespace]
+
+    return test
 
 
 def _exe_of(task: int) -> str:
