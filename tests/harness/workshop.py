@@ -18,6 +18,7 @@ from livepatch.cpu import Cpu
 from .toolchain import BITS
 
 COMPILE = ("-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fasynchronous-unwind-tables")
+MAIN = "int work(int); int main(int c, char **v) { (void)v; return work(c); }"
 
 
 class Workshop:
@@ -68,10 +69,10 @@ class Workshop:
         return artifact_file.parse(pipeline.build(self.request(old, new, *others, flags=flags, **changes)))
 
     def manual(self, target: str, patch: str, *flags: str, **changes: object) -> BuildRequest:
-        """A target, and one C file to patch it with."""
+        """A target with a main of its own unit, and one C file to patch it with."""
         source = self.folder / f"patch{next(self._numbers)}.c"
         source.write_text(patch)
-        program = self.link(self.object(target, *flags))
+        program = self.link(self.object(target, *flags), self.object(MAIN, name="main.c"))
         return dataclasses.replace(BuildRequest(str(program), "fix", "1", patch_source=str(source)), **changes)
 
     @staticmethod

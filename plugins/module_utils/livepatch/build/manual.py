@@ -45,7 +45,8 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     if not dwarf.exists:
         raise Refused("no_debug_info", f"{dwarf.path} has no DWARF, which the file would be held against")
     new, unit = _compiled(request, target)
-    there = [(name, _placed(target, function)) for name, function in sorted(new.functions.items())]
+    written = sorted(name for name in new.functions if not names.is_thunk(name))
+    there = [(name, _placed(target, new.functions[name])) for name in written]
     replaced = [_replaced(target, name, new.functions[name], found) for name, found in there if found]
     if not replaced:
         raise Refused("nothing_changed", f"{request.patch_source} defines no function that {target.path} has")
@@ -64,7 +65,8 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     for symbol in sorted({each.name for each in new.symbols if each.name and not each.defined}):
         _check_reference(target, dwarf, symbol, unit)
     binder = Binder(target, locals_too=True)
-    return Proposal((difference,), (unit,), tuple(replaced), binder, tuple(_constraints(target, homes, replaced)))
+    constraints = [*_constraints(target, homes, replaced), *_preferences(new, replaced)]
+    return Proposal((difference,), (unit,), tuple(replaced), binder, tuple(constraints))
 
 
 def _compiled(request: BuildRequest, target: TargetFile) -> tuple[ObjectFile, Unit]:
@@ -198,3 +200,11 @@ def _constraints(target: TargetFile, homes: list[Unit], replaced: list[Replaced]
                     " the compiler saw both",
                 )
             yield Constraint(before, index, not interposable and convention.is_optimised(home))
+
+
+def _preferences(new: ObjectFile, replaced: list[Replaced]) -> Iterator[Constraint]:
+    """Callers before callees as the new code has it: old calls through a PLT are not seen in the target."""
+    inside = {each.name: index for index, each in enumerate(replaced)}
+    for call in convention.calls(new):
+        if call.caller in inside and call.callee in inside:
+            yield Constraint(inside[call.caller], inside[call.callee], False)

@@ -69,8 +69,21 @@ class Reader:
             section = self._object.sections[spot.section]
             if section.merged:
                 return ("content", *section.entry_at(spot.offset))
+            string = self._string(spot.section, spot.offset)
+            if string is not None:
+                return ("content", string, 0)
             return ("content", self.section(spot.section), spot.offset)
         return (spot.kind, spot.name, spot.offset)
+
+    def _string(self, section: int, point: int) -> bytes | None:
+        """The text that a label of a section stands before, up to the next label; None where it is none.
+
+        gcc -O0 puts all strings of a unit into one section, and each of them would seem to change with any other.
+        """
+        region = self._object.sections[section].data[point : self._object.next_label(section, point)]
+        text = region.rstrip(b"\0")
+        printable = all(byte >= 0x20 or byte in b"\t\n\r\x1b" for byte in text)
+        return text if text and len(text) < len(region) and printable else None
 
     def _shared_name(self, spot: Spot) -> str:
         hot = names.hot_part(spot.name)

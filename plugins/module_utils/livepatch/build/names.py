@@ -38,6 +38,11 @@ def hot_part(name: str) -> str | None:
     return _COLD.sub("", name) if _COLD.search(name) else None
 
 
+def is_thunk(name: str) -> bool:
+    """Whether this is i386's ``__x86.get_pc_thunk.bx`` and the like, which every unit has a copy of."""
+    return name.startswith("__x86.get_pc_thunk.")
+
+
 def is_anonymous(name: str) -> bool:
     """Whether the compiler made this constant: its content says what it is, its name says nothing."""
     return bool(_MADE_BY_COMPILER.match(name))

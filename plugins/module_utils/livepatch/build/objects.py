@@ -192,6 +192,7 @@ class ObjectFile:
             if symbol.type in (STT_OBJECT, STT_TLS) and has_place(symbol):
                 self._objects.setdefault(symbol.section_index, []).append(symbol)
         self._fields: dict[int, tuple[Field, ...]] = {}
+        self._labels: dict[int, set[int]] = {}
 
     def _find_functions(self) -> Iterator[Function]:
         entries: dict[tuple[int, int], list[Symbol]] = {}
@@ -307,6 +308,16 @@ class ObjectFile:
         if found is not None and (section.writable or not names.is_anonymous(found.name)):
             return Spot("object", found.name, point - found.value, index, found)
         return Spot("section" if section.writable else "content", section.name, point, index, None)
+
+    def next_label(self, section: int, point: int) -> int:
+        """The lowest offset above this one in a section that a field of the object points at, else its end."""
+        if not self._labels:
+            for each in self.sections:
+                for field in self.fields(each.header.index) if each.takes_memory else ():
+                    if has_place(field.symbol):
+                        self._labels.setdefault(field.symbol.section_index, set()).add(field.point)
+        above = [each for each in self._labels.get(section, ()) if each > point]
+        return min(above, default=self.sections[section].header.size)
 
     def _object(self, section: int, point: int, named: Symbol | None) -> Symbol | None:
         objects = self._objects.get(section, [])

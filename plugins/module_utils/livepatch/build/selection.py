@@ -23,7 +23,6 @@ from .match import Match
 from .objects import Field, Function, Section, Spot, has_place
 
 _GOT_BASE = "_GLOBAL_OFFSET_TABLE_"
-_THUNK = "__x86.get_pc_thunk."  # i386: reads the program counter; every unit has its own
 
 
 class Own(NamedTuple):
@@ -171,7 +170,7 @@ class _Selector:
                 return InTarget(replaced.old_name, replaced.match.addresses[0], replaced.match.symbol.file)
             return own
         old_name = difference.functions.get(function.name)
-        if old_name is None or function.name.startswith(_THUNK):
+        if old_name is None or names.is_thunk(function.name):
             if old_name is None and use.takes_address:
                 self._warn(f"{use} takes the address of the new function {function.name}: a revert takes it away")
             self._take_function(unit, function.name)
