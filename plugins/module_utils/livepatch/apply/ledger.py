@@ -21,17 +21,20 @@ changes later, with one aligned write of eight bytes::
 
 Little-endian on both architectures.  Everything read is checked before it is
 believed; a damaged or newer ledger is said to be one, never guessed at.
+``tests/fixtures/ledgers`` keeps one of each format: it must be readable for ever.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import struct
 import zlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..report import canonical
+from ..artifact import strict_json
+from ..artifact.shapes import shown
+from ..loading.layout import PAGE
 
 MAGIC = b"LIVEPTCH"
 FORMAT = 1
@@ -117,9 +120,9 @@ def state_bytes(state: int) -> bytes:
 def encode(ledger: Ledger) -> bytes:
     """The ledger as it stands in memory; its length does not depend on the state.
 
-    :raises ValueError: the body is longer than MAX_BODY
+    :raises ValueError: the body is longer than MAX_BODY, or a text in it is no Unicode
     """
-    body = canonical(asdict(ledger.record))
+    body = strict_json.dumps(asdict(ledger.record))
     if len(body) > MAX_BODY:
         raise ValueError(f"a ledger of {len(body)} bytes is too long")
     head = HEADER.pack(
@@ -168,46 +171,118 @@ def decode(data: bytes, mapping: Tuple[int, int]) -> Ledger:
     text_address, text_size, data_address, data_size = fields[7:11]
     if data_address != mapping[0] or data_size < total or data_address + data_size > mapping[1]:
         raise Damaged("the ledger describes another mapping")
+    if not text_size or any(value % PAGE for value in (text_address, text_size, data_size)):
+        raise Damaged("the ledger describes memory that is not whole pages")
     try:
-        record = _record(json.loads(body.decode("utf-8", "surrogateescape")))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        record = _record(strict_json.loads(body))
+        if strict_json.dumps(asdict(record)) != body:
+            raise ValueError("it is not the canonical spelling")
+    except ValueError as error:
         raise Damaged(f"the ledger's body is damaged: {error}") from error
     return Ledger(state, (text_address, text_size), (data_address, data_size), record)
 
 
-def _record(body: Mapping[str, Any]) -> Record:
-    sites = [_site(site) for site in body["sites"]]
-    start, size = body["eh_frame"]
-    record = Record(**{**body, "sites": sites, "eh_frame": (_number(start), _number(size))})
-    _number(record.image_start)
-    for text in (record.artifact, record.name, record.version, record.by, record.at, record.comment):
-        if not isinstance(text, str):
-            raise TypeError("a text is missing")
-    for relation in (*record.requires, *record.conflicts, *record.supersedes):
-        if not isinstance(relation["name"], str):
-            raise TypeError("a relation without a name")
-    return record
+Reader = Callable[[Any], Any]  # a JSON value -> what it stands for; raises ValueError
 
 
-def _site(body: Mapping[str, Any]) -> Site:
-    site = Site(**body)
-    _number(site.address)
-    _number(site.entry)
-    if not len(site.old_bytes) == len(site.new_bytes) <= 8 or not site.new:
-        raise ValueError(f"the jump of {site.name} has a wrong length")
-    for part in site.ranges:
-        _number(part["address"])
-        _number(part["size"])
-        bytes.fromhex(part["sha256"])
-    for place in site.text_relocations:
-        if not _number(place["range"]) < len(site.ranges):
-            raise ValueError("a text relocation outside of the ranges")
-        _number(place["offset"])
-        _number(place["size"])
-    return site
+def _object(value: Any, keys: Mapping[str, Reader]) -> Dict[str, Any]:
+    """An object with exactly these keys, each read."""
+    if not isinstance(value, dict) or set(value) != set(keys):
+        raise ValueError(f"an object of {', '.join(keys)} is missing, or has other keys")
+    return {name: read(value[name]) for name, read in keys.items()}
+
+
+def _list(item: Reader) -> Reader:
+    def read(value: Any) -> List[Any]:
+        if not isinstance(value, list):
+            raise ValueError(f"{shown(value)} is no list")
+        return [item(each) for each in value]
+
+    return read
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is no text")
+    return value
+
+
+def _text_or_null(value: Any) -> Optional[str]:
+    return None if value is None else _text(value)
 
 
 def _number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64:
-        raise ValueError(f"{value!r} is no address or size")
+        raise ValueError(f"{shown(value)} is no address or size")
     return value
+
+
+def _digest(value: Any) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", _text(value)):
+        raise ValueError(f"{shown(value)} is no SHA-256")
+    return str(value)
+
+
+def _code(value: Any) -> str:
+    if not re.fullmatch("(?:[0-9a-f]{2}){1,8}", _text(value)):
+        raise ValueError(f"{shown(value)} is not one to eight bytes of code")
+    return str(value)
+
+
+def _pair(value: Any) -> Tuple[int, int]:
+    address, size = _list(_number)(value)
+    return address, size
+
+
+def _site(value: Any) -> Site:
+    site = Site(**_object(value, _SITE))
+    if len(site.old) != len(site.new):
+        raise ValueError(f"the jump of {shown(site.name)} has another length than what stood there")
+    first = site.ranges[0] if site.ranges else {"address": 0, "size": 0}
+    if not first["address"] <= site.address <= first["address"] + first["size"] - len(site.old_bytes):
+        raise ValueError(f"the jump of {shown(site.name)} is outside of its first range")
+    for place in site.text_relocations:
+        if place["range"] >= len(site.ranges):
+            raise ValueError("a text relocation is in no range")
+        if place["offset"] + place["size"] > site.ranges[place["range"]]["size"]:
+            raise ValueError("a text relocation is outside of its range")
+    return site
+
+
+def _record(value: Any) -> Record:
+    record = Record(**_object(value, _RECORD))
+    if not record.sites:
+        raise ValueError("it replaces no function")
+    return record
+
+
+_RANGE: Mapping[str, Reader] = {"address": _number, "size": _number, "sha256": _digest}
+_RELOCATION: Mapping[str, Reader] = {"range": _number, "offset": _number, "size": _number}
+_TARGET: Mapping[str, Reader] = {"build_id": _text_or_null, "text_sha256": _digest, "name": _text}
+_RELATIONS = _list(lambda value: _object(value, {"name": _text, "version": _text_or_null}))
+_SITE: Mapping[str, Reader] = {
+    "name": _text,
+    "file": _text,
+    "address": _number,
+    "old": _code,
+    "new": _code,
+    "entry": _number,
+    "ranges": _list(lambda value: _object(value, _RANGE)),
+    "text_relocations": _list(lambda value: _object(value, _RELOCATION)),
+}
+_RECORD: Mapping[str, Reader] = {
+    "artifact": _digest,
+    "name": _text,
+    "version": _text,
+    "target": lambda value: _object(value, _TARGET),
+    "image_start": _number,
+    "sites": _list(_site),
+    "eh_frame": _pair,
+    "by": _text,
+    "at": _text,
+    "comment": _text,
+    "requires": _RELATIONS,
+    "conflicts": _RELATIONS,
+    "supersedes": _RELATIONS,
+    "below": lambda value: None if value is None else _digest(value),
+}
