@@ -20,12 +20,12 @@ and where their descriptors are, which tells it of 64-bit threads, the kernel te
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Dict, Iterator, Mapping, Optional
 
 from ..elf import PF_W, PT_INTERP, PT_LOAD, Malformed
 from ..elf.dynamic import DynamicTables
 from ..kernel import robust_list
-from ..kernel.procfs import Mapping
+from ..kernel.procfs import Mapping as MemoryMapping
 from .images import Image
 from .snapshot import Snapshot, ThreadView
 
@@ -77,8 +77,9 @@ def signs(snapshot: Snapshot) -> Iterator[str]:
             yield from _signs_of_image(image)
     if snapshot.executable is not None:
         yield from _signs_of_file(snapshot.executable)
+    descriptors = _descriptors(snapshot)
     for thread in snapshot.threads:
-        where = off_its_stack(snapshot, thread)
+        where = off_its_stack(snapshot, thread, descriptors)
         if where is not None:
             yield f"thread {thread.tid} ({thread.name}) has its stack pointer in {where}, outside of its own stack"
 
@@ -135,10 +136,12 @@ def _signs_of_file(executable: Image) -> Iterator[str]:
         yield f"the sections of {executable.path} can not be read: {error}"
 
 
-def off_its_stack(snapshot: Snapshot, thread: ThreadView) -> Optional[str]:
+def off_its_stack(snapshot: Snapshot, thread: ThreadView, descriptors: Mapping[int, int]) -> Optional[str]:
     """What memory a blocked thread's stack pointer is in, if that is not its own stack; else None.
 
     None for a thread that runs, too: where its stack pointer is only a stop can show.
+
+    :param descriptors: thread -> address of its descriptor, as far as they are known
     """
     if thread.syscall is None:
         return None
@@ -147,44 +150,43 @@ def off_its_stack(snapshot: Snapshot, thread: ThreadView) -> Optional[str]:
     if mapping is None:
         return f"unmapped memory at {sp:#x}"
     is_leader = thread.tid == snapshot.pid
-    own = mapping.path == "[stack]" if is_leader else _is_thread_stack(snapshot, thread, sp, mapping)
+    own = mapping.path == "[stack]" if is_leader else _is_thread_stack(snapshot, mapping, sp, thread.tid, descriptors)
     return None if own else (mapping.path or f"anonymous memory at {sp:#x}")
 
 
-def _is_thread_stack(snapshot: Snapshot, thread: ThreadView, sp: int, mapping: Mapping) -> bool:
+def _is_thread_stack(
+    snapshot: Snapshot, mapping: MemoryMapping, sp: int, tid: int, descriptors: Mapping[int, int]
+) -> bool:
+    """Whether a stack pointer in `mapping` is on the stack of the thread `tid`, which is not the leader.
+
+    glibc puts a thread's descriptor at the upper end of its stack, also of one that the program gave, so the
+    stack pointer is below its own and nobody else's (nptl/allocatestack.c). Without the descriptor: private
+    anonymous memory above a guard.
+    """
+    own = descriptors.get(tid)
+    if own is not None:
+        nearest = min((each for each in descriptors.values() if each > sp), default=0)
+        return nearest == own and own < mapping.end
     anonymous = not mapping.inode and (not mapping.path or mapping.path.startswith(("[anon:", "[stack:")))
     if not (anonymous and mapping.writable and mapping.private):
-        # A stack that the program handed over may be anywhere: then only its descriptor can tell.
-        return _below_own_descriptor(snapshot, thread, sp, mapping) is True
-    below = _below_own_descriptor(snapshot, thread, sp, mapping)
-    if below is not None:
-        return below
+        return False
     return mapping.size >= _SMALLEST_STACK and _has_guard(snapshot, mapping)
 
 
-def _below_own_descriptor(
-    snapshot: Snapshot, thread: ThreadView, sp: int, mapping: Mapping
-) -> Optional[bool]:
-    """Whether the stack pointer is below the thread's descriptor in one mapping; None: it is not known.
-
-    glibc puts the descriptor (struct pthread, which holds the robust list) at the upper end of the stack,
-    also of one that the program gave (nptl/allocatestack.c).
-    """
-    descriptors = {}
-    for each in snapshot.threads:
+def _descriptors(snapshot: Snapshot) -> Dict[int, int]:
+    """Where the threads' descriptors (struct pthread) are, by the robust lists that are inside of them."""
+    found = {}
+    for thread in snapshot.threads:
         try:
-            descriptors[each.tid] = robust_list.head(each.tid)
+            head = robust_list.head(thread.tid)
         except OSError:
             continue
-    own = descriptors.get(thread.tid, 0)
-    if not own:
-        return None
-    if not (sp < own and mapping.start <= own < mapping.end):
-        return False
-    return not any(sp < other < own for other in descriptors.values())
+        if head:
+            found[thread.tid] = head
+    return found
 
 
-def _has_guard(snapshot: Snapshot, mapping: Mapping) -> bool:
+def _has_guard(snapshot: Snapshot, mapping: MemoryMapping) -> bool:
     return any(
         each.end == mapping.start and not (each.readable or each.writable or each.executable)
         for each in snapshot.mappings

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Callable, List, Optional, Tuple
@@ -122,7 +123,12 @@ class Snapshot:
 
     def mapping_at(self, address: int) -> Optional[Mapping]:
         """The mapping that holds a memory address."""
-        return next((each for each in self.mappings if each.start <= address < each.end), None)
+        index = bisect_right(self._starts, address) - 1
+        return self.mappings[index] if index >= 0 and address < self.mappings[index].end else None
+
+    @cached_property
+    def _starts(self) -> List[int]:
+        return [mapping.start for mapping in self.mappings]
 
     def targets(self, build_id: Optional[str], text_sha256: str) -> Tuple[Image, ...]:
         """The images that are a target, by build ID, else by the hash of its text."""
