@@ -8,7 +8,9 @@ import pytest
 
 from livepatch.kernel import ptrace
 from livepatch.tracee.restart import fix_interrupted
+from livepatch.tracee.thread import OPTIONS, Thread
 from tests.borrowing import come_to_event_stop, soon, wait_until_blocked
+from tests.harness import traces
 
 STOPS = 5
 
@@ -123,3 +125,14 @@ def test_a_handler_that_runs_still_ends_the_call(cpu, program, start, call):
     ptrace.detach(tid)
     assert process.ask("handled") == "1"
     assert process.ask("counts") == "returned 1 eintr 1 errno 0"
+
+
+def test_letting_go_of_a_thread_is_not_noticed_either(cpu, program, start):
+    process = start(program, "epoll_wait")
+    tid = int(process.ready.split()[1])
+    ptrace.seize(tid, OPTIONS)
+    wait_until_blocked(process.pid, tid)
+    Thread(tid, process.pid).release(soon())
+    wait_until_blocked(process.pid, tid)
+    assert process.ask("counts") == "returned 0 eintr 0 errno 0"
+    traces.assert_released(process.pid)

@@ -272,6 +272,18 @@ class TestStacks:
             assert hold.call("getpid") == process.pid
         assert process.ask("check") == "intact"
 
+    def test_a_guard_that_no_map_shows_is_a_guard(self, cpu, compile, start):
+        process = start(compile("remote_stacks.c"), "hidden", wait=False)
+        process.ready = process.read_line()
+        if process.ready == "none":  # Linux before 6.13 has no such guards
+            process.may_exit = True
+            return
+        with self.hold(cpu, process) as hold:
+            assert hold.call("getpid") == process.pid
+            low = hold._room()[0] - stacks.MARGIN
+        with pytest.raises(OSError):
+            hold._memory.read(low - 1, 1)
+
     @pytest.mark.parametrize("kind", ["given", "unguarded", "full", "alternate", "coroutine"])
     def test_another_is_refused_before_anything_is_written(self, cpu, compile, start, kind):
         process = start(compile("remote_stacks.c"), kind)

@@ -17,6 +17,7 @@ import traceback
 
 import pytest
 
+from livepatch.cpu import X86_64
 from livepatch.kernel import procfs, ptrace
 from livepatch.kernel.memory import Memory
 from tests.borrowing import Lender, wait_until_blocked
@@ -160,6 +161,20 @@ def test_a_call_under_way_goes_on_without_eintr(cpu, compile, start, call):
         assert wait_until_blocked(process.pid, tid).sp == before.sp
         if call not in ("epoll_wait", "recv_timeout") or not too_early(acts):
             assert process.ask("counts") == "returned 0 eintr 0 errno 0", acts
+
+
+def test_tile_registers_are_restored_too(compile, start):
+    process = start(compile("remote_tiles.c", "-m64"), wait=False)
+    if process.read_line() == "none":  # a machine without AMX has nothing to lose
+        process.may_exit = True
+        return
+    lender = Lender(process, X86_64)
+    acts = borrow_and_die(lender, process.pid, 0)
+    assert process.ask("tile") == "kept"
+    for length in range(acts.index("write"), len(acts)):
+        wait_until_blocked(process.pid, process.pid)
+        borrow_and_die(lender, process.pid, length)
+        assert process.ask("tile") == "kept", length
 
 
 def test_a_thread_in_restart_syscall_shows_eintr_only_after_a_death(cpu, compile, start):

@@ -6,6 +6,7 @@
  *   thread      its own
  *   given       one that the program made, without a guard
  *   unguarded   its own, without a guard
+ *   hidden      one that the program made, with a guard that no map shows (glibc 2.42 makes its own so)
  *   full        its own, of which 3,000 bytes are left
  *   alternate   a signal handler's alternate stack
  *   coroutine   2.5 KB of the heap, other data above and below
@@ -125,6 +126,15 @@ int main(int count, char **words)
     CHECK(!pthread_attr_init(&attributes));
     if (!strcmp(kind, "unguarded")) {
         CHECK(!pthread_attr_setguardsize(&attributes, 0));
+    } else if (!strcmp(kind, "hidden")) {
+        size_t size = 1 << 18;
+        char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(memory != MAP_FAILED);
+        if (madvise(memory + 4096, 4096, 102 /* MADV_GUARD_INSTALL */)) {
+            say("none");
+            return 0;
+        }
+        CHECK(!pthread_attr_setstack(&attributes, memory + 8192, size - 8192));
     } else if (!strcmp(kind, "given")) {
         /* The file mapping below keeps it apart from any other guard. */
         size_t size = 1 << 18;

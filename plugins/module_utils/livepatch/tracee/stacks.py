@@ -31,13 +31,12 @@ from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tup
 from ..cpu import Cpu
 from ..cpu.architecture import Registers
 from ..errors import Refused
-from ..kernel import ptrace
-from ..kernel.procfs import Mapping, Syscall
+from ..kernel import guards, ptrace
+from ..kernel.procfs import PAGE, Mapping, Syscall
 from .restart import is_restart_syscall
 
 # Below our frame, for signal handlers that run before it is used up.
 MARGIN = 4096
-_PAGE = 4096
 
 # These calls put on another signal mask while they wait; kernels before 5.1 do not tell
 # the tracer which one the thread had before (PTRACE_GETSIGMASK and saved_sigmask).
@@ -73,20 +72,20 @@ class StackMap:
 
     :param mappings: in order of address
     :param pid: the process, which is its leader's thread id, too
-    :param guards: (start, end) -> addresses of pages in between that are guards although the
-        mapping does not show it (madvise(2), MADV_GUARD_INSTALL; glibc >= 2.42)
+    :param hidden_guards: (pid, tid, start, end) -> addresses of guard pages in between that the map
+        does not show
     """
 
     def __init__(
         self,
         mappings: Sequence[Mapping],
         pid: int,
-        guards: Callable[[int, int], Sequence[int]] = lambda start, end: (),
+        hidden_guards: Callable[[int, int, int, int], Sequence[int]] = guards.hidden,
     ) -> None:
         self.pid = pid
         self._mappings = mappings
         self._starts = [mapping.start for mapping in mappings]
-        self._guards = guards
+        self._hidden_guards = hidden_guards
 
     def prove(self, tid: int, sp: int, tcb: int) -> Optional[Stack]:
         """The stack that a stopped thread is on.
@@ -98,6 +97,7 @@ class StackMap:
         stack = self.guess(tid, sp)
         if stack is None or tid == self.pid:
             return stack
+        stack = self._between_hidden_guards(tid, stack, sp)
         return stack if sp < tcb < stack.high else None
 
     def guess(self, tid: int, sp: int) -> Optional[Stack]:
@@ -112,18 +112,19 @@ class StackMap:
             return Stack(mapping.start, mapping.end) if mapping.path == "[stack]" else None
         if mapping.inode or (mapping.path and not mapping.path.startswith(("[anon:", "[stack:"))):
             return None
-        return self._guarded(index, mapping, sp)
-
-    def _guarded(self, index: int, mapping: Mapping, sp: int) -> Optional[Stack]:
-        inner = sorted(self._guards(mapping.start, mapping.end))
-        below = bisect_right(inner, sp)
-        high = inner[below] if below < len(inner) else mapping.end
-        if below:
-            return Stack(inner[below - 1] + _PAGE, high)
+        stack = Stack(mapping.start, mapping.end)
         guard = self._mappings[index - 1] if index else None
-        if guard is None or guard.end != mapping.start or guard.permissions[:3] != "---":
-            return None
-        return Stack(mapping.start, high)
+        if guard is not None and guard.end == mapping.start and guard.permissions[:3] == "---":
+            return stack
+        inner = self._between_hidden_guards(tid, stack, sp)
+        return inner if inner.low > stack.low else None
+
+    def _between_hidden_guards(self, tid: int, stack: Stack, sp: int) -> Stack:
+        """The part of a mapping around the stack pointer that has no guard page inside."""
+        pages = self._hidden_guards(self.pid, tid, stack.low, stack.high)
+        below = bisect_right(pages, sp)
+        low = pages[below - 1] + PAGE if below else stack.low
+        return Stack(low, pages[below] if below < len(pages) else stack.high)
 
 
 def candidates(

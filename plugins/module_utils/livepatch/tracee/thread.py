@@ -9,8 +9,10 @@ import time
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
+from ..cpu import of_registers
 from ..errors import Busy, Gone
 from ..kernel import ptrace
+from .restart import fix_interrupted
 
 OPTIONS = ptrace.O_SYSGOOD  # a thread must be seized with it, for system-call stops to be told apart
 
@@ -115,6 +117,20 @@ class Thread:
         """Let go of it at an EVENT_STOP; in a stopped process it stays stopped."""
         ptrace.detach(self.tid)
         self.stop = None
+
+    def release(self, deadline: float) -> None:
+        """Stop it and let go of it for good; a call that this stop breaks off will start again.
+
+        :raises Busy: ``stop_timeout``
+        """
+        with self.alive():
+            self.halt(deadline)
+            regset = ptrace.get_registers(self.tid)
+            cpu = of_registers(len(regset))
+            fixed = fix_interrupted(cpu.unpack(regset), cpu)
+            if fixed is not None:
+                ptrace.set_registers(self.tid, cpu.pack(fixed))
+            self.detach()
 
     @contextmanager
     def alive(self) -> Iterator[None]:
