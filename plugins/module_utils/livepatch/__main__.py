@@ -147,7 +147,7 @@ class _Flag(argparse.Action):
 
     def __init__(self, option_strings: List[str], dest: str, **kwargs: Any) -> None:
         negative = ["--no-" + option[2:] for option in option_strings]
-        super().__init__(option_strings + negative, dest, nargs=0, default=kwargs.get("default"), help=kwargs.get("help"))
+        super().__init__(option_strings + negative, dest, nargs=0, default=None, help=kwargs.get("help"))
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Optional[str] = None) -> None:
         setattr(namespace, self.dest, not (option_string or "").startswith("--no-"))

@@ -138,7 +138,8 @@ class Report:
 
 def canonical(value: Any) -> bytes:
     """JSON as bytes, one form for one value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def bounded(report: Dict[str, Any], limit: int = _SIZE_LIMIT) -> Tuple[Dict[str, Any], bool]:

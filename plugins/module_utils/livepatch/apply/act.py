@@ -20,7 +20,6 @@ from .case import Case
 from .installed import Installed
 from .ledger import Ledger
 
-
 if TYPE_CHECKING:
     from .job import Job
 
@@ -109,7 +108,8 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
         except (Gone, ProcessLookupError):
             case.gone()
         except (LivepatchError, OSError) as error:
-            case.failed_with(Stranded("could_not_undo", f"another process failed, and putting this one back, too: {error}"))
+            what = f"another process failed, and putting this one back failed, too: {error}"
+            case.failed_with(Stranded("could_not_undo", what))
 
 
 def _collect(case: Case, cancel: Cancel) -> None:

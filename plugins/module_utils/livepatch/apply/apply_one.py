@@ -8,8 +8,8 @@ from typing import Callable, Tuple
 
 from ..errors import Gone, LivepatchError, RolledBack, Stranded
 from ..loading import load
-from ..tracee.stop import Outcome
 from ..tracee.check import Watched
+from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, memory, switch
 from .plan import Plan

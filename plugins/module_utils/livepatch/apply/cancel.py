@@ -20,7 +20,7 @@ class Cancel:
         self.signal = 0
         self._before: Dict[int, Any] = {}
 
-    def __enter__(self) -> "Cancel":
+    def __enter__(self) -> Cancel:
         self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Callable, Dict, Optional
 
 from ..artifact.file import Artifact
-from ..cpu import of_machine
 from ..elf import Malformed
 from ..errors import Refused
 from ..loading import place, resolve
@@ -17,8 +16,6 @@ from ..process.snapshot import Snapshot
 from ..tracee import tables
 from .installed import Installed
 from .plan import Facts
-
-_MACHINES = {"x86_64": (62, 64), "i386": (3, 32)}
 
 
 def the_image(artifact: Artifact, snapshot: Snapshot) -> Image:
@@ -35,15 +32,20 @@ def the_image(artifact: Artifact, snapshot: Snapshot) -> Image:
     image = images[0]
     if image.is_x32:
         raise Refused("x32", f"{image.path} is an x32 file")
-    cpu = of_machine(*_MACHINES[artifact.manifest.arch])
-    if cpu is None or image.cpu is not cpu or snapshot.cpu is not cpu:
-        raise Refused(
-            "wrong_architecture",
-            f"the patch is for {artifact.manifest.arch}, {image.path} in process {snapshot.pid} is not",
-        )
+    check_architecture(artifact, snapshot)
+    if image.cpu is not snapshot.cpu:
+        raise Refused("wrong_architecture", f"{image.path} is not of the architecture of process {snapshot.pid}")
     if target.build_id is not None and image.text_sha256() not in (None, target.text_sha256):
         raise Refused("code_differs", f"{image.path} has the right build ID and other code than the patch's target")
     return image
+
+
+def check_architecture(artifact: Artifact, snapshot: Snapshot) -> None:
+    """:raises Refused: ``wrong_architecture``"""
+    arch = artifact.manifest.arch
+    if snapshot.cpu is None or snapshot.cpu.name != arch:
+        actual = snapshot.cpu.name if snapshot.cpu else "something else"
+        raise Refused("wrong_architecture", f"the patch is for {arch}, process {snapshot.pid} runs {actual}")
 
 
 def facts(artifact: Artifact, snapshot: Snapshot, image: Image, installed: Installed) -> Facts:

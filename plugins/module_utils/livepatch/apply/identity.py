@@ -45,7 +45,7 @@ def plan_of(artifact_id: str, host: str, predictions: Sequence[Prediction]) -> D
                 "target": target,
                 "arch": arch,
                 "functions": list(functions),
-                "statuses": [[status, reason] for status, reason in sorted(statuses, key=lambda pair: (pair[0], pair[1] or ""))],
+                "statuses": [list(pair) for pair in sorted(statuses, key=lambda pair: (pair[0], pair[1] or ""))],
             }
             for (of, target, arch, functions), statuses in sorted(groups.items())
         ],

@@ -50,7 +50,8 @@ class Installed:
     @property
     def unfinished(self) -> str:
         """What was cut off, in words."""
-        parts = [f"{found.title} is {ledger.STATES[found.state]}" for found in self.ledgers if found.state in ledger.CUT_OFF]
+        cut_off = [found for found in self.ledgers if found.state in ledger.CUT_OFF]
+        parts = [f"{found.title} is {ledger.STATES[found.state]}" for found in cut_off]
         if self.stray.texts or self.stray.descriptors:
             parts.append("memory of an interrupted load is left")
         return "; ".join([*self.damaged, *parts])

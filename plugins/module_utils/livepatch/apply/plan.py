@@ -208,7 +208,8 @@ def _entry(function: Function, facts: Facts) -> Tuple[int, bytes]:
     code = facts.code[part.address]
     skip = len(cpu.endbr) if code.startswith(cpu.endbr) else 0  # indirect branches need it where it is
     if len(code) < skip + cpu.jump_size:
-        raise Refused("function_too_short", f"{function.name} has {len(code)} bytes, a jump needs {skip + cpu.jump_size}")
+        needed = skip + cpu.jump_size
+        raise Refused("function_too_short", f"{function.name} has {len(code)} bytes, a jump needs {needed}")
     address = part.address + skip + facts.bias & cpu.mask
     if address // PAGE != (address + cpu.jump_size - 1) // PAGE:
         raise Refused("crosses_page", f"the jump at {function.name}, {address:#x}, would cross a page")

@@ -82,9 +82,12 @@ def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
     try:
         if found.verdict is Verdict.GONE:
             raise Gone(found.pid)
-        if found.error is not None:
+        if found.verdict is Verdict.UNSEEN and found.error is not None:
             raise found.error
         _snapshot(job, case)
+        if found.error is not None:
+            gather.check_architecture(artifact, case.snapshot)
+            raise found.error
         predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
         _predict(job, case, lambda: predict(job, case))
     except (Gone, ProcessLookupError):

@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import Busy, Refused, RolledBack, Stranded
-from ..tracee.stop import Outcome, StoppedThread
 from ..tracee.check import Watched
+from ..tracee.stop import Outcome, StoppedThread
 from ..tracee.tracee import Patience, Tracee
 from . import ledger
 from .plan import Jump

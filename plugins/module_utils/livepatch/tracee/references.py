@@ -6,9 +6,9 @@ Asked before a patch's memory is freed: a callback that the patch registered, a
 string of its that somebody kept.  Looked through are all words of all writable
 memory that was ever touched, and of the stacks from the stack pointers on.
 
-On a stack, words that point into the *middle* of the patch's functions do not
-count when nobody is inside: return addresses of calls that are over lie about
-there for ever.  Function pointers lead to the start of a function.
+Words that point into the *middle* of the patch's functions do not count when
+nobody is inside: return addresses of calls that are over lie about for ever, on
+stacks and where stacks have been.  Function pointers lead to the start of one.
 """
 
 from __future__ import annotations
@@ -33,19 +33,11 @@ class Wanted(NamedTuple):
     whole: Sequence[Range]  # its mappings
     bodies: Sequence[Range]  # of functions: (start, end)
 
-    def leads(self, value: int, on_stack: bool) -> bool:
+    def leads(self, value: int) -> bool:
         """Whether a word of this value is a pointer into the memory, as far as one can tell."""
         if not any(start <= value < end for start, end in self.whole):
             return False
-        return not (on_stack and any(start < value <= end for start, end in self.bodies))
-
-
-class Area(NamedTuple):
-    """Memory to look through."""
-
-    start: int
-    end: int
-    stack: bool
+        return not any(start < value <= end for start, end in self.bodies)
 
 
 def bodies(cpu: Cpu, eh_frame: int, size: int, read: Callable[[int, int], bytes]) -> List[Range]:
@@ -53,7 +45,9 @@ def bodies(cpu: Cpu, eh_frame: int, size: int, read: Callable[[int, int], bytes]
     return [(fde.start, fde.end) for fde in FrameTable.from_section(read(eh_frame, size), eh_frame, cpu.word)]
 
 
-def areas(pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Sequence[int], wanted: Wanted) -> List[Area]:
+def areas(
+    pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Sequence[int], wanted: Wanted
+) -> List[Range]:
     """What there is to look through, in order of address.
 
     :param tid: a living thread
@@ -68,26 +62,26 @@ def areas(pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Seque
         inside = sorted(sp for sp in stack_pointers if mapping.start <= sp < mapping.end)
         start = inside[0] & -procfs.PAGE if inside else mapping.start
         for first, last in procfs.touched(pid, tid, start, mapping.end):
-            result.append(Area(max(first, inside[0] & -8) if inside else first, last, bool(inside)))
+            result.append((max(first, inside[0] & -8) if inside else first, last))
     return result
 
 
-def find(memory: Memory, where: Sequence[Area], wanted: Wanted, word: int) -> Optional[Tuple[int, int]]:
+def find(memory: Memory, where: Sequence[Range], wanted: Wanted, word: int) -> Optional[Tuple[int, int]]:
     """The first word that leads into ``wanted``: (address of the word, its value); ``None``: there is none.
 
     :raises ProcessLookupError: the process is gone
     """
     scanner = Scanner(word, wanted.whole)
-    for area in where:
-        for start in range(area.start, area.end, _CHUNK):
+    for first, last in where:
+        for start in range(first, last, _CHUNK):
             try:
-                data = memory.read(start, min(_CHUNK, area.end - start))
+                data = memory.read(start, min(_CHUNK, last - start))
             except ProcessLookupError:
                 raise
             except OSError:  # unmapped meanwhile, or device memory: no word of it is ours to follow
                 continue
             for offset in scanner.find(data):
                 value = int.from_bytes(data[offset : offset + word], "little")
-                if wanted.leads(value, area.stack):
+                if wanted.leads(value):
                     return start + offset, value
     return None

@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     threads: int
 
     @classmethod
-    def nothing(cls, blocker: Busy) -> "Outcome":
+    def nothing(cls, blocker: Busy) -> Outcome:
         """Nobody was stopped."""
         return cls(blocker, Timing(0, 0), 0)
 
@@ -234,6 +234,8 @@ class Stop:
                 self._stopped.append(tid)
                 return None
             try:
+                # This stop has taken our request away (kernel/signal.c, ptrace_stop).
+                ptrace.interrupt(tid)
                 if status.event == ptrace.EVENT_CLONE:
                     self._born(ptrace.get_event_message(tid))
                     ptrace.resume(tid)
@@ -277,19 +279,18 @@ class Stop:
             try:
                 status = ptrace.wait(self.anchor, deadline)
             except ChildProcessError:
-                return self._forget(self.anchor)
+                self._forget(self.anchor)
+                break
             if status is None:
-                return None
+                return
             if status.exited:
-                return self._forget(self.anchor)
-            if status.group_stopped:
+                self._forget(self.anchor)
+            elif status.group_stopped:
                 ptrace.listen(self.anchor)
-                continue
-            self._read([self.anchor])
-            ptrace.resume(self.anchor, 0 if status.event else status.signal)
-        remaining = deadline - time.monotonic()
-        if remaining > 0:
-            time.sleep(remaining)
+            else:
+                self._read([self.anchor])
+                ptrace.resume(self.anchor, 0 if status.event else status.signal)
+        time.sleep(max(0.0, deadline - time.monotonic()))
 
     def _let_go(self, tids: Sequence[int]) -> None:
         """Let stopped threads run; the anchor stays seized.

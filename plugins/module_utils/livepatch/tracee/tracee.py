@@ -25,7 +25,7 @@ from .seccomp import Call
 from .sharing import Sharing
 from .stacks import StackMap
 from .stop import Look, Outcome, Stop, StoppedThread
-from .thread import OPTIONS
+from .thread import OPTIONS, Thread
 from .unwind import Code, Unwinder
 
 __all__ = ["Patience", "Tracee", "Watched"]
@@ -76,7 +76,7 @@ class Tracee:
             self.memory.close_writable()
             raise
 
-    def __enter__(self) -> "Tracee":
+    def __enter__(self) -> Tracee:
         ptrace.prepare_waiting()
         return self
 
@@ -162,7 +162,8 @@ class Tracee:
         except PermissionError as error:
             tracer = procfs.status(self.pid, tid).get("TracerPid", "0")
             if tracer != "0":
-                raise Refused("being_traced", f"thread {tid} of process {self.pid} is traced by process {tracer}") from error
+                what = f"thread {tid} of process {self.pid} is traced by process {tracer}"
+                raise Refused("being_traced", what) from error
             raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
         self._anchor = tid
         return True
@@ -172,26 +173,10 @@ class Tracee:
         tid, self._anchor = self._anchor, None
         if tid is None:
             return
-        deadline = time.monotonic() + _HOLD_S
         try:
-            ptrace.interrupt(tid)
-            while True:
-                status = ptrace.wait(tid, deadline)
-                if status is None or status.exited:
-                    return
-                if status.event == ptrace.EVENT_STOP:
-                    ptrace.detach(tid)
-                    return
-                ptrace.resume(tid, 0 if status.event else status.signal)
-        except (ProcessLookupError, ChildProcessError):
-            self._reap(tid, deadline)
-
-    def _reap(self, tid: int, deadline: float) -> None:
-        """A killed thread of ours stays a zombie, and its process's parent waits, until we have seen it."""
-        try:
-            ptrace.wait(tid, deadline)
-        except ChildProcessError:
-            pass
+            Thread(tid, self.pid).release(time.monotonic() + _HOLD_S)
+        except (Gone, Busy, ProcessLookupError):
+            pass  # ended, or stuck in the kernel: our exit lets it go
 
     # -- all threads ---------------------------------------------------------------
 
@@ -253,9 +238,11 @@ class Tracee:
             stop.gather()
         except Busy as blocker:
             return Outcome.nothing(blocker)
-        return stop.attempt(
-            self._sleepers(stop.tids), patience.stop, check, lambda threads: sharing.look_again(stop.tids) or still(threads), commit
-        )
+
+        def alone_and_still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
+            return sharing.look_again(stop.tids) or still(threads)
+
+        return stop.attempt(self._sleepers(stop.tids), patience.stop, check, alone_and_still, commit)
 
     def _seize_any(self) -> None:
         for tid in self._living():
@@ -362,7 +349,7 @@ class Tracee:
         sp, below = self.cpu.sp, self.cpu.red_zone
         for thread in threads:
             for name, value in zip(self.cpu.register_names, thread.registers):
-                if wanted.leads(value, on_stack=True):
+                if wanted.leads(value):
                     return f"{name} of {self._describe(thread.tid)} is {value:#x}, in the patch's memory"
         where = references.areas(
             self.pid, self._task, self.mappings(), [thread.registers[sp] - below for thread in threads], wanted
