@@ -86,6 +86,7 @@ def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
             raise found.error
         _snapshot(job, case)
         if found.error is not None:
+            assert case.snapshot is not None
             gather.check_architecture(artifact, case.snapshot)
             raise found.error
         predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
