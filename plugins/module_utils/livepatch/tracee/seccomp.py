@@ -46,7 +46,7 @@ _ARCHITECTURES = {"x86_64": 0xC000003E, "i386": 0x40000003}  # include/uapi/linu
 _WORDS = 16
 _ONES = 0xFFFFFFFF
 # A program has at most 4096 instructions, and only jumps forward; unknown words multiply the ways through it.
-_MOST_STEPS = 1 << 17
+_MOST_STEPS = 1 << 15
 
 
 class Unclear(ValueError):
