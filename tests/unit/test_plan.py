@@ -1,0 +1,492 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planning is pure: facts in, a complete plan or a refusal with a name out. No process is needed."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livepatch.apply import ledger, plan
+from livepatch.apply.plan import Facts, Stamp
+from livepatch.artifact import file as artifact_file
+from livepatch.cpu import Cpu
+from livepatch.errors import Refused
+from tests import artifacts
+
+# What the manifest of tests/artifacts.py says about its target: check() with a cold part, and answer().
+CHECK, COLD, ANSWER = 0x1240, 0x1100, 0x12A0
+# The object of tests/artifacts.py is not position-independent: it wants to stand below 2 GiB.
+BIAS = {"x86_64": 0x1000_0000, "i386": 0x5655_5000}
+GAP = {"x86_64": (0x1012_0000, 0x1011_0000), "i386": (0x5667_0000, 0x5666_0000)}  # text, data
+STAMP = Stamp("uid 0", "2026-11-22T16:32:00Z", "for a test")
+
+
+class Target:
+    """A target made of bytes: its file, and a process that maps it.
+
+    :ivar memory: link-time address of each range -> what stands there in the process
+    """
+
+    def __init__(self, cpu: Cpu) -> None:
+        self.cpu = cpu
+        self.document = artifacts.document(cpu.name)
+        self.document["requires"] = []
+        self.document["write_order"] = [0, 1]
+        self.file = {CHECK: _code(96), COLD: _code(16), ANSWER: _code(32)}
+        self.memory: dict[int, bytes] = {}
+        self.settle()
+
+    def settle(self) -> None:
+        """Manifest and memory as they are for this file, relocations not yet done."""
+        for function in self.document["functions"]:
+            for part in function["ranges"]:
+                content = self.file[part["address"]]
+                part.update(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        self.memory = dict(self.file)
+
+    def write(self, address: int, at: int, content: bytes) -> None:
+        """Change what the process has in memory."""
+        code = bytearray(self.memory[address])
+        code[at : at + len(content)] = content
+        self.memory[address] = bytes(code)
+
+    def from_file(self, address: int, size: int) -> bytes | None:
+        for start, content in self.file.items():
+            if start <= address and address + size <= start + len(content):
+                return content[address - start :][:size]
+        return None
+
+    def facts(self, **changes: Any) -> Facts:
+        bias = BIAS[self.cpu.name]
+        facts = Facts(
+            cpu=self.cpu,
+            image_start=bias,
+            bias=bias,
+            code=self.memory,
+            from_file=self.from_file,
+            has_rule=lambda address: True,
+            symbols={"limit": bias + 0x4010, "helper": bias + 0x1400, "printf": bias + 0x10_0000},
+            find_gap=lambda layout: GAP[self.cpu.name],
+            installed=[],
+            unproven=("function_on_stack",),
+        )
+        return dataclasses.replace(facts, **changes)
+
+    def artifact(self) -> artifact_file.Artifact:
+        return artifact_file.parse(artifacts.artifact(self.cpu.name, self.document))
+
+    def plan(self, **changes: Any) -> plan.Plan:
+        return plan.make(self.artifact(), self.facts(**changes), STAMP)
+
+    def refusal(self, **changes: Any) -> tuple[str, str]:
+        """The reason, and what is said beside it."""
+        with pytest.raises(Refused) as caught:
+            self.plan(**changes)
+        return caught.value.reason, caught.value.what
+
+
+def _code(size: int) -> bytes:
+    """Bytes that nobody mistakes for others: no two runs of eight are equal."""
+    return bytes(itertools.islice(itertools.chain(b"\x55\x89\xe5", itertools.cycle(range(1, 251))), size))
+
+
+@pytest.fixture
+def target(cpu: Cpu) -> Target:
+    return Target(cpu)
+
+
+def ours(target: Target, **changes: Any) -> ledger.Ledger:
+    """A ledger of another patch, which replaced other functions of this target, changed as asked."""
+    site = ledger.Site(
+        "elsewhere",
+        "",
+        BIAS[target.cpu.name] + 0x9000,
+        "90" * 5,
+        "e9" + "00" * 4,
+        0x1000,
+        [{"address": BIAS[target.cpu.name] + 0x9000, "size": 64, "sha256": "00" * 32}],
+        [],
+    )
+    record = ledger.Record(
+        artifact="ee" * 32,
+        name="neighbour",
+        version="3",
+        target={"build_id": None, "text_sha256": "00" * 32, "name": "libdaemon.so.1.2"},
+        image_start=BIAS[target.cpu.name],
+        sites=[site],
+        eh_frame=(0, 0),
+        by="uid 0",
+        at="2026-11-22T16:00:00Z",
+        comment="",
+    )
+    return ledger.Ledger(ledger.APPLIED, (0, 0), (0, 0), dataclasses.replace(record, **changes))
+
+
+# What a plan says
+
+
+def test_a_plan_says_where_each_jump_goes_and_what_stands_there(target):
+    found = target.plan()
+    bias = BIAS[target.cpu.name]
+    assert [(jump.name, jump.address - bias) for jump in found.jumps] == [
+        ("check", CHECK),
+        ("answer", ANSWER),
+    ]
+    assert [jump.old for jump in found.jumps] == [target.file[CHECK][:5], target.file[ANSWER][:5]]
+    for jump, symbol in zip(found.jumps, ("new_check", "new_answer")):
+        entry = found.linked.functions[symbol]
+        assert target.cpu.decode_jump(jump.new, jump.address) == entry
+        # The jump's field by hand: E9 and the distance from its end (SDM volume 2, "JMP").
+        assert jump.new == b"\xe9" + (entry - jump.address - 5 & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def test_nobody_may_be_in_any_range_of_a_replaced_function(target):
+    bias = BIAS[target.cpu.name]
+    assert sorted(target.plan().ranges) == sorted(
+        [("check", bias + CHECK, 96), ("check", bias + COLD, 16), ("answer", bias + ANSWER, 32)]
+    )
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_jumps_are_written_in_the_order_that_the_builder_proved(target, order):
+    target.document["write_order"] = order
+    found = target.plan()
+    names = [target.document["functions"][index]["name"] for index in order]
+    assert found.functions == names
+    assert [site.name for site in found.ledger.record.sites] == names
+
+
+def test_the_data_begins_with_the_ledger_of_this_plan_and_keeps_its_own_values(target):
+    found = target.plan()
+    text, data = GAP[target.cpu.name]
+    read = ledger.decode(found.data, (data, data + found.layout.data_span))
+    assert read == found.ledger
+    assert read.state == ledger.LOADED
+    assert read.text == (text, found.layout.text_span)
+    assert read.data == (data, found.layout.data_span)
+    encoded = len(ledger.encode(read))
+    assert encoded <= found.layout.ledger_size
+    assert found.data[found.layout.ledger_size :] == found.linked.data[found.layout.ledger_size :]
+
+
+def test_the_ledger_says_all_that_a_later_revert_needs(target):
+    record = target.plan(
+        installed=[ours(target, name="base-fix")],
+    ).ledger.record
+    bias = BIAS[target.cpu.name]
+    assert (record.by, record.at, record.comment) == (STAMP.by, STAMP.at, STAMP.comment)
+    assert record.artifact == target.artifact().id
+    assert record.target == {
+        key: target.document["target"][key] for key in ("build_id", "text_sha256", "name")
+    }
+    assert record.conflicts == target.document["conflicts"]
+    assert record.supersedes == target.document["supersedes"]
+    check = record.sites[0]
+    assert check.ranges == [
+        {**part, "address": part["address"] + bias} for part in target.document["functions"][0]["ranges"]
+    ]
+    assert check.text_relocations == target.document["functions"][0]["text_relocations"]
+    assert check.file == "src/check.c"
+
+
+def test_the_same_facts_give_the_same_plan(target):
+    assert target.plan() == target.plan()
+
+
+def test_the_gap_is_looked_for_once_with_the_final_sizes(target):
+    asked = []
+
+    def find_gap(layout):
+        asked.append(layout)
+        return GAP[target.cpu.name]
+
+    found = target.plan(find_gap=find_gap)
+    assert asked == [found.layout]
+
+
+def test_what_only_a_stop_can_show_is_passed_on(target):
+    assert list(target.plan().unproven) == ["function_on_stack"]
+
+
+def test_a_refusal_of_the_place_is_passed_on(target):
+    def find_gap(layout):
+        raise Refused("no_memory_in_reach", "all full")
+
+    assert target.refusal(find_gap=find_gap)[0] == "no_memory_in_reach"
+
+
+# The code that stands there
+
+
+@pytest.mark.parametrize(
+    ("address", "at", "name"), [(CHECK, 13, "check"), (COLD, 5, "check"), (ANSWER, 13, "answer")]
+)
+def test_code_that_differs_in_memory_is_named_with_its_first_difference(target, address, at, name):
+    target.write(address, at, b"\xcc")
+    before, after = target.file[address][at : at + 8], target.memory[address][at : at + 8]
+    reason, what = target.refusal()
+    assert reason == "code_differs"
+    assert f"{name}+{at:#x} " in what
+    assert what.index(after.hex()) < what.index(before.hex())
+
+
+@pytest.mark.parametrize("at", [0, 31])
+def test_the_first_and_the_last_byte_count(target, at):
+    target.write(ANSWER, at, b"\xcc")
+    reason, what = target.refusal()
+    assert (reason, f"answer+{at:#x} " in what) == ("code_differs", True)
+
+
+def test_a_file_with_other_code_than_the_patch_was_built_against_is_named_as_the_cause(target):
+    target.document["functions"][1]["ranges"][0]["sha256"] = "00" * 32
+    reason, what = target.refusal()
+    assert reason == "code_differs"
+    assert "in the target file" in what
+
+
+def test_code_that_differs_is_refused_where_the_file_is_gone_too(target):
+    target.document["functions"][0]["text_relocations"] = []
+    target.write(ANSWER, 0, b"\xcc")
+    assert target.refusal(from_file=lambda address, size: None)[0] == "code_differs"
+
+
+def test_places_that_the_dynamic_linker_wrote_may_differ(target):
+    target.write(CHECK, 4, b"\xff" * 4)
+    target.write(COLD, 8, b"\xff" * 8)
+    assert target.plan().functions == ["check", "answer"]
+
+
+def test_the_jump_keeps_what_the_dynamic_linker_wrote(target):
+    # The relocation at check+4 reaches into the five bytes that the jump covers.
+    target.write(CHECK, 4, b"\xfe\xff\xff\xff")
+    assert target.plan().jumps[0].old == target.file[CHECK][:4] + b"\xfe"
+
+
+@pytest.mark.parametrize(("address", "at"), [(CHECK, 3), (CHECK, 8), (COLD, 7)])
+def test_only_those_places_may_differ(target, address, at):
+    target.write(address, at, b"\xff")
+    assert target.refusal()[0] == "code_differs"
+
+
+def test_text_relocations_can_not_be_judged_without_the_file(target):
+    reason, what = target.refusal(from_file=lambda address, size: None)
+    assert reason == "code_differs"
+    assert "check has text relocations" in what
+
+
+def test_a_process_without_its_file_is_patched_where_nothing_was_relocated(target):
+    target.document["functions"][0]["text_relocations"] = []
+    assert target.plan(from_file=lambda address, size: None).functions == ["check", "answer"]
+
+
+# The entry
+
+
+def at_entry(target: Target, content: bytes, address: int = ANSWER) -> None:
+    """The target's file and process have this at the beginning of a function."""
+    target.file[address] = content + target.file[address][len(content) :]
+    target.settle()
+
+
+def test_endbr_stays_where_indirect_branches_land(target):
+    at_entry(target, target.cpu.endbr)
+    jump = target.plan().jumps[1]
+    assert jump.address == BIAS[target.cpu.name] + ANSWER + 4
+    assert jump.old == target.file[ANSWER][4:9]
+
+
+def test_the_endbr_of_the_other_mode_is_no_endbr(target):
+    other = {"x86_64": b"\xf3\x0f\x1e\xfb", "i386": b"\xf3\x0f\x1e\xfa"}[target.cpu.name]
+    at_entry(target, other)
+    assert target.plan().jumps[1].address == BIAS[target.cpu.name] + ANSWER
+
+
+@pytest.mark.parametrize(
+    ("endbr", "size", "fits"), [(0, 4, False), (0, 5, True), (4, 8, False), (4, 9, True)]
+)
+def test_a_function_needs_room_for_the_jump(target, endbr, size, fits):
+    target.file[ANSWER] = (target.cpu.endbr[:endbr] + _code(32))[:size]
+    target.settle()
+    if fits:
+        assert target.plan().jumps[1].address == BIAS[target.cpu.name] + ANSWER + endbr
+    else:
+        reason, what = target.refusal()
+        assert reason == "function_too_short"
+        assert f"answer has {size} bytes, a jump needs {endbr + 5}" in what
+
+
+def moved(target: Target, address: int) -> None:
+    """answer() stands somewhere else in the target."""
+    target.document["functions"][1]["ranges"][0]["address"] = address
+    target.file[address] = target.file.pop(ANSWER)
+    target.settle()
+
+
+@pytest.mark.parametrize(("offset", "fits"), [(0xFFA, True), (0xFFB, True), (0xFFC, False), (0xFFF, False)])
+def test_a_jump_across_two_pages_could_not_be_written_at_one_instant(target, offset, fits):
+    moved(target, 0x3000 + offset)
+    if fits:
+        assert target.plan().jumps[1].address % 4096 == offset
+    else:
+        assert target.refusal()[0] == "crosses_page"
+
+
+def test_it_is_the_jump_that_must_not_cross_not_the_endbr_before_it(target):
+    at_entry(target, target.cpu.endbr)
+    moved(target, 0x3FFC)
+    assert target.plan().jumps[1].address % 4096 == 0
+
+
+def test_the_jump_after_an_endbr_may_cross_where_the_entry_does_not(target):
+    at_entry(target, target.cpu.endbr)
+    moved(target, 0x3FF8)
+    assert target.refusal()[0] == "crosses_page"
+
+
+# Unwinding
+
+
+@pytest.mark.parametrize("address", [CHECK, COLD, ANSWER])
+def test_every_range_needs_an_unwind_rule(target, address):
+    asked: list[int] = []
+
+    def has_rule(here: int) -> bool:
+        asked.append(here)
+        return here != address
+
+    reason, what = target.refusal(has_rule=has_rule)
+    assert reason == "no_unwind_tables"
+    assert {CHECK: "check", COLD: "check", ANSWER: "answer"}[address] in what
+    assert asked[-1] == address  # asked by link-time address
+
+
+# Neighbours
+
+
+def test_patches_of_other_functions_are_no_hindrance(target):
+    assert target.plan(installed=[ours(target)]).functions == ["check", "answer"]
+
+
+def sharing(target: Target, address: int, size: int) -> ledger.Ledger:
+    """Another patch that has replaced a function here (link-time address)."""
+    start = address + BIAS[target.cpu.name]
+    (site,) = ours(target).record.sites
+    return ours(
+        target,
+        sites=[
+            dataclasses.replace(
+                site,
+                name="theirs",
+                address=start,
+                ranges=[{"address": start, "size": size, "sha256": "00" * 32}],
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "size", "shares"),
+    [
+        (ANSWER, 32, True),
+        (ANSWER + 31, 1, True),
+        (ANSWER - 8, 9, True),
+        (COLD, 16, True),
+        (ANSWER + 32, 16, False),
+        (COLD - 16, 16, False),
+    ],
+)
+def test_two_patches_never_share_a_byte(target, address, size, shares):
+    installed = [sharing(target, address, size)]
+    if shares:
+        assert target.refusal(installed=installed) == ("stacking", "neighbour 3 has replaced theirs already")
+    else:
+        target.plan(installed=installed)
+
+
+@pytest.mark.parametrize("version", ["1.0.2", "1.0.1"])
+def test_another_build_or_version_of_this_patch_must_go_first(target, version):
+    reason, what = target.refusal(installed=[ours(target, name="daemon-fix", version=version)])
+    assert (reason, f"daemon-fix {version}" in what) == ("stacking", True)
+
+
+@pytest.mark.parametrize(("version", "matters"), [("2", True), ("2.0", False), (None, True)])
+def test_a_patch_that_we_conflict_with(target, version, matters):
+    target.document["conflicts"] = [{"name": "neighbour", "version": version}]
+    installed = [ours(target, version="2")]
+    if matters:
+        reason, what = target.refusal(installed=installed)
+        assert (reason, "neighbour 2" in what) == ("conflicts", True)
+    else:
+        target.plan(installed=installed)
+
+
+@pytest.mark.parametrize(("version", "matters"), [("1.0.2", True), ("1.0", False), (None, True)])
+def test_a_patch_that_conflicts_with_us(target, version, matters):
+    installed = [ours(target, conflicts=[{"name": "daemon-fix", "version": version}])]
+    if matters:
+        reason, what = target.refusal(installed=installed)
+        assert (reason, "neighbour 3" in what) == ("conflicts", True)
+    else:
+        target.plan(installed=installed)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "enough"),
+    [(None, "3", True), ("3", "3", True), ("4", "3", False), (None, None, False)],
+)
+def test_a_patch_that_we_require(target, wanted, there, enough):
+    target.document["requires"] = [{"name": "neighbour", "version": wanted}]
+    installed = [] if there is None else [ours(target, version=there)]
+    if enough:
+        assert target.plan(installed=installed).ledger.record.requires == target.document["requires"]
+    else:
+        reason, what = target.refusal(installed=installed)
+        assert (reason, "neighbour" in what) == ("requires", True)
+
+
+def test_what_a_neighbour_requires_is_its_own_affair(target):
+    target.plan(installed=[ours(target, requires=[{"name": "somebody", "version": None}])])
+
+
+# Addresses
+
+
+def test_references_go_where_the_process_has_them(target):
+    low, high = (
+        target.plan(),
+        target.plan(symbols={**target.facts().symbols, "helper": BIAS[target.cpu.name]}),
+    )
+    assert low.linked.text != high.linked.text
+    assert low.jumps == high.jumps
+
+
+def test_a_reference_that_nobody_defines_is_refused(target):
+    symbols = {name: value for name, value in target.facts().symbols.items() if name != "helper"}
+    reason, what = target.refusal(symbols=symbols)
+    assert (reason, "helper" in what) == ("symbol_not_found", True)
+
+
+def test_addresses_stay_in_the_word_of_the_architecture(target):
+    # A prelinked library that stands below its link-time addresses has a negative bias.
+    found = target.plan(bias=target.cpu.mask + 1 - 0x1000)
+    assert [jump.address for jump in found.jumps] == [CHECK - 0x1000, ANSWER - 0x1000]
+    assert ("check", COLD - 0x1000, 16) in found.ranges
+    assert found.ledger.record.sites[1].ranges[0]["address"] == ANSWER - 0x1000
+
+
+def test_every_refusal_of_the_planner_is_held_by_a_test_here():
+    words = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(inspect.getsource(plan)))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refused"
+    }
+    text = Path(__file__).read_text()
+    assert [word for word in words if f'"{word}"' not in text] == []
