@@ -29,7 +29,7 @@ attributes:
 options:
   outdated:
     description:
-      - List processes that still run a file that was replaced on disk. Not carried out by this version.
+      - Also list processes that still run a file that was replaced on disk.
     type: bool
     default: false
 seealso:

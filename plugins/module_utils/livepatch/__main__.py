@@ -120,8 +120,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if command == "check":
             sub.add_argument("--revert", action="store_true", help="predict a revert instead of an apply")
-        if command != "list":
-            _add_parameters(sub)
+        _add_parameters(sub, reads=command == "list")
     return parser
 
 
@@ -132,9 +131,11 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
                            action="append" if key == "pid" else "store")  # fmt: skip
 
 
-def _add_parameters(parser: argparse.ArgumentParser) -> None:
+def _add_parameters(parser: argparse.ArgumentParser, reads: bool) -> None:
     types = {"str": str, "int": int, "float": float, "plan": str}
     for parameter in PARAMETERS:
+        if parameter.reads != reads:
+            continue
         name = "--" + parameter.name.replace("_", "-")
         if parameter.kind == "bool":
             parser.add_argument(name, action=_Flag, help=parameter.help)

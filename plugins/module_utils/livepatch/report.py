@@ -60,6 +60,7 @@ class ProcessReport:
     threads: int = 0
     unproven: List[str] = field(default_factory=list)
     patches: List[Dict[str, Any]] = field(default_factory=list)  # ``list``: what is in the process, oldest first
+    outdated: List[str] = field(default_factory=list)  # ``list``: mapped files that were replaced or deleted
 
 
 @dataclass
@@ -193,7 +194,9 @@ def table(report: Mapping[str, Any]) -> str:
         patches = "; ".join(
             f"{patch['name']} {patch['version']} ({patch['state']})" for patch in process["patches"]
         )
-        why = process["message"] or patches or ", ".join(process["functions"])
+        outdated = f"runs old {', '.join(process['outdated'])}" if process["outdated"] else ""
+        found = "; ".join(filter(None, [patches, outdated]))
+        why = process["message"] or found or ", ".join(process["functions"])
         rows.append((str(process["pid"]), process["arch"] or "?", process["status"], stop, process["exe"], why))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [

@@ -33,6 +33,11 @@ class Installed:
     stray: Leftovers = Leftovers((), (), ())
 
     @property
+    def anything(self) -> bool:
+        """Whether there is anything of ours at all."""
+        return bool(self.ledgers or self.cut_off)
+
+    @property
     def cut_off(self) -> bool:
         """Whether something waits to be recovered."""
         return bool(

@@ -31,6 +31,7 @@ class Parameter:
     choices: Optional[Tuple[Any, ...]] = None
     built: Optional[Tuple[Any, ...]] = None
     minimum: Optional[float] = None
+    reads: bool = False  # means something to ``list`` only
 
 
 PARAMETERS: Tuple[Parameter, ...] = (
@@ -53,6 +54,9 @@ PARAMETERS: Tuple[Parameter, ...] = (
     Parameter("expected_plan", "plan", None, "a plan saved by an earlier check; refuse what has drifted"),
     Parameter("trusted_keys", "str", None, "allowed signers, as ssh-keygen -Y has them"),
     Parameter("comment", "str", "", "goes into the ledger"),
+    Parameter(
+        "outdated", "bool", False, "also list processes that still run a file that was replaced on disk", reads=True
+    ),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}

@@ -106,9 +106,15 @@ def _patched(job: Job, found: Found) -> List[Case]:
     try:
         if found.error is not None or found.verdict is Verdict.GONE:
             return []
-        if not installed.has_any(found.pid):
+        outdated = job.parameters["outdated"]
+        if not outdated and not installed.has_any(found.pid):
             return []
         _snapshot(job, case)
+        assert case.snapshot is not None and case.installed is not None
+        if outdated:
+            case.report.outdated = sorted({image.path for image in case.snapshot.images if image.deleted})
+        if not (case.report.outdated or case.installed.anything):
+            return []
         _predict(job, case, lambda: None)
     except (Gone, ProcessLookupError):
         return []
