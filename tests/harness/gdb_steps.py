@@ -19,8 +19,8 @@ from livepatch.tracee import tables
 from livepatch.tracee.unwind import Unwinder
 
 DWARF_NAMES = {
-    "x86_64": "rax rdx rcx rbx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip".split(),
-    "i386": "eax ecx edx ebx esp ebp esi edi eip".split(),
+    "x86_64": ["rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "rip"],
+    "i386": ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip"],
 }
 
 
