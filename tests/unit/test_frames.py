@@ -45,7 +45,8 @@ def rules_after(program: bytes, **of_cie: object) -> tuple[Rule, dict[int, Rule]
 def test_a_function_has_a_row_for_each_stretch_of_its_code() -> None:
     # push %rbp; mov %rsp,%rbp; ...; pop %rbp; ret
     found = table(b"\x41\x0e\x10\x86\x02" b"\x43\x0d\x06" b"\x02\x20\x0c\x07\x08\xc6")
-    assert [(row.start - START, row.end - START, row.cfa.register, row.cfa.offset) for row in rows(next(iter(found)).program)] == [
+    made = rows(next(iter(found)).program)
+    assert [(row.start - START, row.end - START, row.cfa.register, row.cfa.offset) for row in made] == [
         (0, 1, 7, 8),
         (1, 4, 7, 16),
         (4, 0x24, 6, 16),

@@ -342,8 +342,11 @@ def test_ranges_are_several() -> None:
 
 
 # __vdso_time of a 32-bit vdso: get its own address, then the frame, then the body, and the way back.
-VDSO_CODE = bytes.fromhex("e8c6110000 0527fdffff 55 89e5 57 56 53 83ec3c 8b5508") + bytes(40) + bytes.fromhex(
-    "8b7508 83c43c 5b 5e 5f 5d 31d2 31c9 c3 8b45ec 8d8000000000 8b9010090000 8b4510 9090909090909090 ebdd".replace(" ", "")
+VDSO_CODE = (
+    bytes.fromhex("e8c6110000 0527fdffff 55 89e5 57 56 53 83ec3c 8b5508")
+    + bytes(40)
+    + bytes.fromhex("8b7508 83c43c 5b 5e 5f 5d 31d2 31c9 c3")
+    + bytes.fromhex("8b45ec 8d8000000000 8b9010090000 8b4510 9090909090909090 ebdd")
 )
 
 
