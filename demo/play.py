@@ -36,7 +36,6 @@ class Playbooks:
         self.variables: dict[str, Any] = {
             "ansible_python_interpreter": sys.executable,
             "livepatch_artifacts": [str(path) for path in artifacts],
-            "livepatch_processes": {"name": "shop"},
             "livepatch_become": False,
         }
 

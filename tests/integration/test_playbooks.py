@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from tests.integration.ssh_server import SshServer
 
 QUESTION = "order -3 250"
 OLD, NEW = "ok -750", "error: how many?"
+CACHE = Path("/var/cache/livepatch") if os.geteuid() == 0 else Path.home() / ".cache" / "livepatch"
 SIZE = 20_000  # bytes of JSON that a result may have
 
 
@@ -66,26 +68,27 @@ def answers(shops: list[Shop]) -> list[str]:
 
 def of(shops: list[Shop], result: dict[str, Any], key: str) -> list[Any]:
     """What a result says of each shop; ``result`` is shown where it says nothing."""
-    # Each patch was offered to both processes, and is for one of them: the other is `skipped`.
-    by_pid = {each["pid"]: each for each in result.get("processes", []) if each["status"] != "skipped"}
+    by_pid = {each["pid"]: each for each in result.get("processes", [])}
     assert {shop.pid for shop in shops} <= set(by_pid), json.dumps(result, indent=1)
     return [by_pid[shop.pid][key] for shop in shops]
 
 
-@pytest.mark.parametrize(
-    ("connection", "pipelining"),
-    [("local", True), ("ssh", True), ("ssh", False), ("paramiko_ssh", False)],
-    ids=["local", "ssh with pipelining", "ssh without pipelining", "paramiko"],
-)
-def test_a_patch_is_checked_applied_listed_and_reverted(
-    connection: str, pipelining: bool, server: SshServer, shops: list[Shop], playbooks: Callable[..., Playbooks]
-) -> None:
+def host_over(server: SshServer, connection: str, pipelining: bool) -> dict[str, Any]:
+    """What an inventory says of this machine, reached in one way or another."""
     reach = {} if connection == "local" else server.variables()
-    run = playbooks(
-        {**reach, "ansible_connection": connection, "ansible_pipelining": pipelining, "ansible_become_method": "sudo"},
-        livepatch_become=True,
-        livepatch_comment="change 4711",
-    ).run
+    return {
+        **reach,
+        "ansible_connection": connection,
+        "ansible_pipelining": pipelining,
+        "ansible_become_method": "sudo",
+    }
+
+
+def test_a_patch_is_checked_applied_listed_and_reverted(
+    server: SshServer, shops: list[Shop], playbooks: Callable[..., Playbooks]
+) -> None:
+    host = host_over(server, "ssh", pipelining=True)
+    run = playbooks(host, livepatch_become=True, livepatch_comment="change 4711").run
 
     checked = run("check")[1]
     assert of(shops, checked, "status") == ["planned", "planned"] and checked["changed"]
@@ -119,10 +122,43 @@ def test_a_patch_is_checked_applied_listed_and_reverted(
         assert set(result["ansible_facts"]["livepatch"]) == {"counts", "artifacts"}
 
 
+@pytest.mark.parametrize(
+    ("connection", "pipelining"),
+    [("local", True), ("local", False), ("ssh", False), ("paramiko_ssh", False)],
+    ids=["local with pipelining", "local", "ssh without pipelining", "paramiko"],
+)
+def test_other_connections_do_the_same(
+    connection: str, pipelining: bool, server: SshServer, shops: list[Shop], playbooks: Callable[..., Playbooks]
+) -> None:
+    run = playbooks(host_over(server, connection, pipelining), livepatch_become=True).run
+    applied = run("apply")[1]
+    assert of(shops, applied, "status") == ["applied", "applied"] and applied["changed"]
+    assert answers(shops) == [NEW, NEW]
+    reverted = run("revert")[1]
+    assert of(shops, reverted, "status") == ["reverted", "reverted"] and reverted["changed"]
+    assert answers(shops) == [OLD, OLD]
+
+
+def test_an_empty_cache_is_filled_once(
+    server: SshServer, shops: list[Shop], tmp_path: Path, playbooks: Callable[..., Playbooks]
+) -> None:
+    """The first task pushes, the second finds everything there, check mode as well."""
+    pushed = CACHE / "artifacts"
+    for path in pushed.glob("*.lp.o"):
+        path.unlink()
+    run = playbooks(host_over(server, "ssh", pipelining=True)).run
+    run("check")
+    first = {path.name: path.stat().st_ino for path in pushed.iterdir()}
+    assert len(first) == 2
+    run("check")
+    assert {path.name: path.stat().st_ino for path in pushed.iterdir()} == first
+
+
 def test_diff_mode_shows_functions_and_no_addresses(
     shops: list[Shop], playbooks: Callable[..., Playbooks]
 ) -> None:
     output, result = playbooks({"ansible_connection": "local"}).run("check")
+    assert of(shops, result, "status") == ["planned", "planned"]
     shown = json.dumps(result["diff"])
     assert "order_total" in shown and "shop-negative-orders 1.0" in shown
     assert "order_total" in output

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -65,8 +66,10 @@ def test_all_that_it_imports_is_in_it_or_in_the_standard_library(packed: Path) -
 
 
 def test_it_runs_by_hand_without_anything_installed(packed: Path) -> None:
-    done = subprocess.run([sys.executable, "-I", "-S", packed, "list", "--json"], capture_output=True, text=True)
+    command = [sys.executable, "-I", "-S", packed, "list", "--json", "--pid", str(os.getpid())]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["processes"] == []
 
 
 def test_a_controller_without_python_ptrace_is_told_what_to_install(
