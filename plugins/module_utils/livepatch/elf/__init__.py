@@ -18,7 +18,12 @@
                    symbols.py   Symbol, StringTable
                    notes.py     build ID
                    layout.py    the records of both classes, as struct formats
-                   frames.py    the unwind rule at an address (.eh_frame)
+
+                   frames.py      FrameTable: the unwind rule at an address
+                   eh_frame.py    its records, CIEs and FDEs
+                   cfi.py         their instructions
+                   expression.py  DWARF expressions in them
+                   cursor.py      reading forwards through hostile bytes
 
 The room knows no process, no architecture and no policy: it reads little-endian files of either
 class for any machine (x32, EM_X86_64 with ELFCLASS32, too, so that callers can refuse it by name).
