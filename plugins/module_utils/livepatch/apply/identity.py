@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
-from ..errors import Refused
+from ..errors import Refused, UsageError
 from ..report import canonical
 
 FORMAT = 1
@@ -68,18 +68,41 @@ def check_expected(expected: Union[str, Mapping[str, Any], None], plans: Sequenc
     """Hold a saved plan, or its hash, against the plans of now.
 
     :raises Refused: ``plan_drifted``, with the first difference
+    :raises UsageError: what was saved is no plan
     """
     if expected is None:
         return
     now = hash_of_all(plans)
-    if isinstance(expected, str):
-        if expected != now:
-            raise Refused("plan_drifted", f"the plan's hash is {now}, not {expected}")
+    saved = expected if isinstance(expected, str) else _plans_in(expected)
+    if isinstance(saved, str):
+        if saved != now:
+            raise Refused("plan_drifted", f"the plan's hash is {now}, not {saved}")
         return
-    saved: List[Mapping[str, Any]] = list(expected.get("plans") or [expected])
-    if hash_of_all(saved) == now:
-        return
-    raise Refused("plan_drifted", _first_difference(saved, plans))
+    for plan in saved:
+        if plan["format"] != FORMAT:
+            raise Refused(
+                "plan_drifted", f"the saved plan is of format {plan['format']}, this livepatch makes {FORMAT}"
+            )
+    if hash_of_all(saved) != now:
+        raise Refused("plan_drifted", _first_difference(saved, plans))
+
+
+def _plans_in(saved: Mapping[str, Any]) -> Union[str, List[Mapping[str, Any]]]:
+    """A plan, or the plans in a report; their hash where the report was too long to hold them.
+
+    :raises UsageError: it is neither
+    """
+    plans = saved.get("plans", [saved])
+    if plans == [] and isinstance(saved.get("plan_sha256"), str):
+        return str(saved["plan_sha256"])
+    if not isinstance(plans, list) or not plans or not all(_is_plan(plan) for plan in plans):
+        raise UsageError("expected_plan is neither a saved plan nor a report that holds plans")
+    return plans
+
+
+def _is_plan(value: Any) -> bool:
+    keys = {"format": int, "artifact_id": str, "host": str, "groups": list}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
 
 
 def _first_difference(saved: Sequence[Mapping[str, Any]], plans: Sequence[Mapping[str, Any]]) -> str:

@@ -8,9 +8,11 @@ test holds it against this table.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from ..artifact.shapes import Mismatch, Text, shown
 from ..errors import Refused, UsageError
 
 
@@ -31,6 +33,7 @@ class Parameter:
     choices: Optional[Tuple[Any, ...]] = None
     built: Optional[Tuple[Any, ...]] = None
     minimum: Optional[float] = None
+    maximum: Optional[float] = None  # of a number; of a text its characters, which then is one printable line
     reads: bool = False  # means something to ``list`` only
 
 
@@ -45,15 +48,16 @@ PARAMETERS: Tuple[Parameter, ...] = (
         "coroutines", "str", "auto", "how suspended coroutines are looked for",
         choices=("auto", "search", "ignore"), built=("auto",),
     ),
-    Parameter("patience", "float", 10.0, "seconds to wait for a safe point, all attempts together", minimum=0),
-    Parameter("attempts", "int", 50, "how often to look for a safe point", minimum=1),
-    Parameter("stop_ms", "int", 50, "the longest stop, milliseconds", minimum=1),
+    Parameter("patience", "float", 10.0, "seconds to wait for a safe point, all attempts together", minimum=0,
+              maximum=86400),
+    Parameter("attempts", "int", 50, "how often to look for a safe point", minimum=1, maximum=1000000),
+    Parameter("stop_ms", "int", 50, "the longest stop, milliseconds", minimum=1, maximum=60000),
     Parameter("on_busy", "str", "fail", "what a process without a safe point is", choices=("fail", "skip")),
     Parameter("all_or_nothing", "bool", True, "patch all selected processes of this host, or none"),
     Parameter("replace", "bool", False, "take the place of the patches that this one supersedes", built=(False,)),
     Parameter("expected_plan", "plan", None, "a plan saved by an earlier check; refuse what has drifted"),
     Parameter("trusted_keys", "str", None, "allowed signers, as ssh-keygen -Y has them"),
-    Parameter("comment", "str", "", "goes into the ledger"),
+    Parameter("comment", "str", "", "goes into the ledger", maximum=1000),
     Parameter(
         "outdated", "bool", False, "also list processes that still run a file that was replaced on disk", reads=True
     ),
@@ -61,7 +65,7 @@ PARAMETERS: Tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
-_TYPES = {"str": str, "int": int, "bool": bool, "dict": dict}
+_TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict}
 
 
 def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
@@ -84,19 +88,35 @@ def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
 def _checked_one(parameter: Parameter, value: Any) -> Any:
     if value is None:
         return parameter.default
-    name, kind = parameter.name, parameter.kind
-    if kind == "plan":
-        if not isinstance(value, (dict, str)):
-            raise UsageError(f"{name} must be a saved plan or its SHA-256")
-        return value
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = float(value)
-    elif kind == "float" or not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
-        raise UsageError(f"{name} must be of type {kind}, not {type(value).__name__}")
+    name = parameter.name
+    if parameter.kind == "plan":
+        return _checked_plan(name, value)
+    if isinstance(value, bool) != (parameter.kind == "bool") or not isinstance(value, _TYPES[parameter.kind]):
+        raise UsageError(f"{name} must be of type {parameter.kind}, not {type(value).__name__}")
     if parameter.choices is not None and value not in parameter.choices:
         raise UsageError(f"{name} must be one of {', '.join(map(str, parameter.choices))}, not {value!r}")
-    if parameter.minimum is not None and not value >= parameter.minimum:
-        raise UsageError(f"{name} must be at least {parameter.minimum:g}, not {value!r}")
+    if parameter.kind in ("int", "float"):
+        # Written so that NaN, which is in no order to anything, is refused.
+        if parameter.minimum is not None and not value >= parameter.minimum:
+            raise UsageError(f"{name} must be at least {parameter.minimum:g}, not {shown(value)}")
+        if parameter.maximum is not None and not value <= parameter.maximum:
+            raise UsageError(f"{name} must be at most {parameter.maximum:g}, not {shown(value)}")
+    elif parameter.maximum is not None:
+        _check_line(name, value, int(parameter.maximum))
     if parameter.built is not None and value not in parameter.built:
         raise Refused("not_supported_yet", f"{name}: {value!r} is not carried out by this version")
+    return float(value) if parameter.kind == "float" else value
+
+
+def _checked_plan(name: str, value: Any) -> Any:
+    """A plan is looked into by :func:`livepatch.apply.identity.check_expected`."""
+    if not isinstance(value, dict) and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        raise UsageError(f"{name} must be a saved plan or its SHA-256, not {shown(value)}")
     return value
+
+
+def _check_line(name: str, value: str, longest: int) -> None:
+    try:
+        Text(longest, 0).read(value, name)
+    except Mismatch as error:
+        raise UsageError(str(error)) from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Sequence
 from ..artifact.file import Artifact
 from ..errors import Gone, Interrupted, LivepatchError, Refused
 from ..process import fitness, targets
-from ..process.snapshot import take
+from ..process.snapshot import Snapshot, take
 from ..process.targets import Found, Identity, Verdict
 from ..report import ProcessReport
 from . import act, gather, installed, plan, revert_one
@@ -112,19 +112,24 @@ def _patched(job: Job, found: Found) -> List[Case]:
         _snapshot(job, case)
         assert case.snapshot is not None and case.installed is not None
         if outdated:
-            case.report.outdated = sorted({image.path for image in case.snapshot.images if image.deleted})
+            case.report.outdated = _replaced_files(case.snapshot)
         if not (case.report.outdated or case.installed.anything):
             return []
         _predict(job, case, lambda: None)
     except (Gone, ProcessLookupError):
         return []
     except PermissionError as error:
-        if "pid" not in job.parameters["processes"]:
-            return []
         case.failed_with(Refused("not_permitted", f"process {found.pid} may not be looked at: {error}"))
     except LivepatchError as error:
         case.failed_with(error)
+    if case.report.reason == "not_permitted" and "pid" not in job.parameters["processes"]:
+        return []
     return [case]
+
+
+def _replaced_files(snapshot: Snapshot) -> List[str]:
+    """Mapped ELF files whose name is gone or stands for another file; memory files never had one."""
+    return sorted({image.path for image in snapshot.images if image.deleted and not image.path.startswith("/memfd:")})
 
 
 def _named(job: Job, name: str, found: Found) -> List[Case]:
