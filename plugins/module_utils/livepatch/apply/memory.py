@@ -31,6 +31,9 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
     :returns: why it was kept; "" when it was freed
     :raises LivepatchError: it could not be freed
     """
+    if not load.is_text(tracee.mappings(), found.text):  # an earlier one had come that far
+        free(tracee, found)
+        return ""
     wanted = tracee.wanted(found.text, found.data, found.record.eh_frame)
     begin = time.thread_time()  # a busy host says nothing about the process's size
     tracee.find_reference(wanted)  # only for the time that it takes

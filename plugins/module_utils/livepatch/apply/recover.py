@@ -68,6 +68,9 @@ def _finish(
     if standing and found.state == ledger.SWITCHING and len(standing) == len(found.record.sites):
         switch.set_state(tracee, found.data[0], ledger.APPLIED)
         return f"{found.title} was complete"
+    if not standing and found.state != ledger.REVERTING:
+        memory.free(tracee, found)  # nobody has ever been in there
+        return f"removed {found.title}, which was not in force yet"
     if standing:
         for site in standing:
             revert_one.check_old_bytes(tracee.memory.read, found, site, from_file)
