@@ -49,6 +49,11 @@ EXAMPLES = r"""
     artifact: nginx-cve-2026-27654.lp.o
   become: true
 
+- name: Which processes still run what an upgrade has replaced?
+  userspace.livepatch.patch_info:
+    outdated: true
+  become: true
+
 - name: Only the processes of one unit
   userspace.livepatch.patch_info:
     processes:
@@ -91,6 +96,10 @@ processes:
       description: What is in the process, oldest first, with name, version, state, when, by whom and comment.
       type: list
       elements: dict
+    outdated:
+      description: Files that it runs and that were replaced or deleted on disk (with O(outdated)).
+      type: list
+      elements: str
 artifacts:
   description: The patches that were asked for, or that were found.
   returned: always
