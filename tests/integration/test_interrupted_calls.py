@@ -132,7 +132,7 @@ def test_letting_go_of_a_thread_is_not_noticed_either(cpu, program, start):
     tid = int(process.ready.split()[1])
     ptrace.seize(tid, OPTIONS)
     wait_until_blocked(process.pid, tid)
-    Thread(tid, process.pid).release(soon())
+    Thread(tid, process.pid).release(soon(), filtered=False)
     wait_until_blocked(process.pid, tid)
     assert process.ask("counts") == "returned 0 eintr 0 errno 0"
     traces.assert_released(process.pid)

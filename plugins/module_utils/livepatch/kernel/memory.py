@@ -94,7 +94,7 @@ class Memory:
         except FileNotFoundError as error:
             raise ProcessLookupError(error.errno, f"process {self.pid} is gone") from error
 
-    def __enter__(self) -> "Memory":
+    def __enter__(self) -> Memory:
         return self
 
     def __exit__(self, *exc: object) -> None:

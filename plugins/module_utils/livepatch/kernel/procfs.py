@@ -12,7 +12,6 @@ import os
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-
 PAGE = 4096  # bytes, on both architectures
 
 

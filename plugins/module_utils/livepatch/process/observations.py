@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
-from ..kernel import handles, procfs
+from ..kernel import kcmp, procfs
 from ..kernel.memory import Memory
 from . import coroutines
 from .snapshot import Snapshot, ThreadView
@@ -61,7 +61,7 @@ def observe(snapshot: Snapshot) -> Observations:
     sharers: Tuple[int, ...] = ()
     sharers_unknown = None
     try:
-        sharers = sharing(snapshot.task, handles.same_address_space, procfs.pids())
+        sharers = sharing(snapshot.task, kcmp.same_address_space, procfs.pids())
     except ProcessLookupError:
         raise
     except OSError as error:
@@ -88,7 +88,7 @@ def sharing(task: int, same: Callable[[int, int], bool], pids: Iterable[int]) ->
     Processes that may not be compared are of other users, and left out: whoever starts a process in its own
     memory can be traced as it can.
 
-    :param same: same(task, pid), as :func:`.handles.same_address_space`
+    :param same: same(task, pid), as :func:`.kcmp.same_address_space`
     :raises OSError: the comparison does not work at all (ENOSYS; EPERM on `task` itself)
     """
     same(task, task)

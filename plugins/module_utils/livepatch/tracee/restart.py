@@ -133,6 +133,18 @@ def interrupted_by(registers: Registers, cpu: Cpu) -> Optional[int]:
     return result
 
 
+def mend(registers: Registers, cpu: Cpu, filtered: bool) -> Optional[Registers]:
+    """What a stopped thread must have instead, for its call to start again; None: what it has.
+
+    :param filtered: it may have a seccomp filter that kills for restart_syscall.  Then the call is
+        repeated as it was made, and a relative time-out begins anew.
+    """
+    fixed = fix_interrupted(registers, cpu)
+    if fixed is None and filtered:
+        return without_restart_block(registers, cpu)
+    return fixed
+
+
 def without_restart_block(registers: Registers, cpu: Cpu) -> Optional[Registers]:
     """Have a call with a time-out repeated as it was, instead of going on as restart_syscall.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Collection, Optional, Tuple
 
 from ..errors import Busy
-from ..kernel import handles, procfs
+from ..kernel import kcmp, procfs
 from ..process.observations import sharing
 
 # So many newborn are compared inside a stop, a microsecond each.
@@ -30,7 +30,7 @@ class Sharing:
     def look(self) -> Optional[Busy]:
         """Compare with everybody; :meth:`look_again` starts from here."""
         self._last = procfs.last_pid()
-        return self._blocker(sharing(self._task, handles.same_address_space, procfs.pids()))
+        return self._blocker(sharing(self._task, kcmp.same_address_space, procfs.pids()))
 
     def look_again(self, own: Collection[int]) -> Optional[Busy]:
         """Compare with those that came since.
@@ -43,7 +43,7 @@ class Sharing:
         if not self._last < last <= self._last + _MOST_NEWBORN:
             return Busy("shares_memory", "too many processes were started to tell whether one shares the memory")
         born = [pid for pid in range(self._last + 1, last + 1) if pid not in own]
-        return self._blocker(sharing(self._task, handles.same_address_space, born))
+        return self._blocker(sharing(self._task, kcmp.same_address_space, born))
 
     def _blocker(self, found: Tuple[int, ...]) -> Optional[Busy]:
         others = [pid for pid in found if pid != self.pid]

@@ -27,7 +27,7 @@ from ..cpu import Cpu, of_registers
 from ..cpu.architecture import Registers
 from ..errors import Busy, Gone, Refused
 from ..kernel import procfs, ptrace
-from .restart import fix_interrupted
+from .restart import mend
 
 _OPTIONS = ptrace.O_SYSGOOD | ptrace.O_CLONE
 # A thread that did not stop in time may sit in the kernel for seconds.  So long
@@ -69,14 +69,17 @@ class Stop:
 
     :param pid: the process
     :param anchor: a thread that is seized already, runs, and stays seized between attempts
+    :param filtered: threads have seccomp filters, which may kill for restart_syscall
     """
 
-    def __init__(self, pid: int, anchor: int) -> None:
+    def __init__(self, pid: int, anchor: int, filtered: bool) -> None:
         self.pid = pid
         self.anchor = anchor
+        self._filtered = filtered
         self._regsets: Dict[int, ptrace.Regset] = {anchor: ptrace.Regset(anchor)}  # seized and alive
         self._asked: Set[int] = set()  # will stop: interrupted by us, or just born
         self._stopped: List[int] = []
+        self._mended: Set[int] = set()  # of those, the ones whose interrupted call will start again
         self._group_stopped = False
         self._zombies = 0  # an exited leader counts as a thread, but can not be stopped
         self._tasks = os.open(f"/proc/{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -257,11 +260,12 @@ class Stop:
             try:
                 cpu = of_registers(regset.read())
                 registers = cpu.registers.unpack_from(regset.buffer)
-                fixed = fix_interrupted(registers, cpu)
-                if fixed is not None:
-                    regset.write(cpu.pack(fixed))
+                mended = mend(registers, cpu, self._filtered)
+                if mended is not None:
+                    regset.write(cpu.pack(mended))
             except ProcessLookupError:  # killed
                 continue
+            self._mended.add(tid)
             result.append(StoppedThread(tid, cpu, registers))
         return result
 
@@ -298,6 +302,8 @@ class Stop:
         A detached thread takes up a group-stop by itself; the anchor is detached
         then, too, since to resume it would end the group-stop.
         """
+        self._read([tid for tid in tids if tid not in self._mended])
+        self._mended.difference_update(tids)
         for tid in tids:
             try:
                 if tid == self.anchor and not self._group_stopped:

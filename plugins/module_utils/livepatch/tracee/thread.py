@@ -12,7 +12,7 @@ from typing import Iterator, Optional
 from ..cpu import of_registers
 from ..errors import Busy, Gone
 from ..kernel import ptrace
-from .restart import fix_interrupted
+from .restart import mend
 
 OPTIONS = ptrace.O_SYSGOOD  # a thread must be seized with it, for system-call stops to be told apart
 
@@ -118,18 +118,19 @@ class Thread:
         ptrace.detach(self.tid)
         self.stop = None
 
-    def release(self, deadline: float) -> None:
+    def release(self, deadline: float, filtered: bool) -> None:
         """Stop it and let go of it for good; a call that this stop breaks off will start again.
 
+        :param filtered: see ``restart.mend``
         :raises Busy: ``stop_timeout``
         """
         with self.alive():
             self.halt(deadline)
             regset = ptrace.get_registers(self.tid)
             cpu = of_registers(len(regset))
-            fixed = fix_interrupted(cpu.unpack(regset), cpu)
-            if fixed is not None:
-                ptrace.set_registers(self.tid, cpu.pack(fixed))
+            mended = mend(cpu.unpack(regset), cpu, filtered)
+            if mended is not None:
+                ptrace.set_registers(self.tid, cpu.pack(mended))
             self.detach()
 
     @contextmanager

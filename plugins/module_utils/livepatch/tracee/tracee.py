@@ -63,6 +63,7 @@ class Tracee:
         self._patches = list(patches)
         self._task = snapshot.task
         self._anchor: Optional[int] = None
+        self._filtered = snapshot.seccomp != 0
         assert snapshot.cpu is not None, "fitness.check looks at that"
         self.cpu = snapshot.cpu
         self.memory = snapshot.memory  # of the very address space that was looked at
@@ -174,7 +175,7 @@ class Tracee:
         if tid is None:
             return
         try:
-            Thread(tid, self.pid).release(time.monotonic() + _HOLD_S)
+            Thread(tid, self.pid).release(time.monotonic() + _HOLD_S, self._filtered)
         except (Gone, Busy, ProcessLookupError):
             pass  # ended, or stuck in the kernel: our exit lets it go
 
@@ -201,7 +202,7 @@ class Tracee:
         assert self._anchor is not None
         check = self._stack_check(watched)
         sharing = Sharing(self.pid, self._task)
-        stop = Stop(self.pid, self._anchor)
+        stop = Stop(self.pid, self._anchor, self._filtered)
         begin = time.monotonic()
         pause = _FIRST_PAUSE
         try:

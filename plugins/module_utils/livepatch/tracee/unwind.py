@@ -42,6 +42,7 @@ from typing import (
 from ..cpu import Cpu
 from ..elf import Malformed, cfi, expression
 from ..elf.cfi import Row, Rule
+from . import leaf
 
 # A frame: its program counter (a return address but for the innermost and those that a signal
 # interrupted), its CFA, and whether it is a signal frame: the kernel's trampoline, through which a
@@ -195,7 +196,7 @@ class Unwinder:
             step = steps.get(look)
             if step is None:
                 try:
-                    step = self._step(look)
+                    step = self._step(look, exact=look == pc)
                 except _Stuck:
                     frames.append((pc, 0, False))
                     raise
@@ -258,7 +259,12 @@ class Unwinder:
         for number, rule in row.rules.items():
             if number < self._numbers:
                 old = values[number]
-                caller[number] = self._value(rule, values, cfa) if rule.kind != cfi.SAME_VALUE else old
+                try:
+                    caller[number] = self._value(rule, values, cfa) if rule.kind != cfi.SAME_VALUE else old
+                except _Stuck:
+                    # gcc's rule for %rbp between `leave` and `ret` of a realigned frame counts from the
+                    # %rbp that is gone.  It is lost; that matters if it should be needed.
+                    caller[number] = None
         if row.return_address not in row.rules:
             caller[self.cpu.dwarf_pc] = None
         return caller
@@ -308,8 +314,12 @@ class Unwinder:
         except OSError as error:
             raise _Stuck(f"no memory at {address:#x}") from error
 
-    def _step(self, pc: int) -> _Step:
-        """:raises _Stuck: nothing is known about ``pc``"""
+    def _step(self, pc: int, exact: bool = False) -> _Step:
+        """The step from a frame at ``pc``.
+
+        :param exact: the thread is there, and not in a call just before
+        :raises _Stuck: nothing is known about it
+        """
         step = self._steps.get(pc)
         if step is None:
             code = self._find(pc)
@@ -318,12 +328,20 @@ class Unwinder:
                 row = located.table.row(pc - located.bias & self.cpu.mask)
             except Malformed as error:
                 raise _Stuck(f"the unwind rule at {self._place(pc)} is broken: {error}") from error
+            if row is None and exact and leaf.about_to_return(self._bytes(pc, leaf.LONGEST)):
+                row = self._row_of_leaf(pc)
             if row is None:
                 raise _Stuck(f"no unwind rule at {self._place(pc)}")
             if row.return_address != self.cpu.dwarf_pc:
                 raise _Stuck(f"the unwind rule at {self._place(pc)} returns by register {row.return_address}")
             step = self._steps[pc] = self._compile(row)
         return step
+
+    def _row_of_leaf(self, pc: int) -> Row:
+        """The return address is all that is on the stack."""
+        cpu = self.cpu
+        rules = {cpu.dwarf_pc: Rule(cfi.AT_OFFSET, -cpu.word)}
+        return Row(pc, pc + 1, Rule(cfi.REGISTER, cpu.word, cpu.dwarf_sp), rules, cpu.dwarf_pc, False)
 
     def _find(self, pc: int) -> Code:
         index = bisect_right(self._starts, pc) - 1

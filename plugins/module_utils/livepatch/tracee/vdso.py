@@ -6,14 +6,15 @@ arch/x86/entry/vdso builds it without asynchronous unwind tables; only the hand-
 ``__kernel_vsyscall`` and the two sigreturns have rows.  But its C is built with
 ``-fno-omit-frame-pointer``, so that the frame pointer finds the caller wherever it is set up::
 
-    __vdso_clock_gettime:
-        [call  thunk; add ...]      where it is, if it needs to know
-        push   %ebp                 55
-        mov    %esp,%ebp            89 e5
-        ...                         <- here: return address at 4(%ebp), caller's %ebp at (%ebp)
-        pop    %ebp                 5d
-        [xor   %edx,%edx ...]       call-clobbered registers zeroed (CONFIG_ZERO_CALL_USED_REGS)
-        ret                         c3
+    __vdso_clock_gettime:               return address
+        call   thunk                    at (%esp)       e8 . . . .       only where it needs
+        add    $offset,%eax                             05 . . . .       to know where it is
+        push   %ebp                                     55
+        mov    %esp,%ebp                at 4(%esp)      89 e5
+        ...                             at 4(%ebp)
+        pop    %ebp                                     5d
+        xor    %edx,%edx                at (%esp)       31 d2            CONFIG_ZERO_CALL_USED_REGS
+        ret                                             c3               leaf.py knows these
 
 That is proven from the bytes, or there is no rule and the thread can not be unwound there; it
 leaves such a function within microseconds.
@@ -21,18 +22,17 @@ leaves such a function within microseconds.
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional
+import re
+from typing import Dict, List, NamedTuple, Optional
 
 from ..elf.cfi import AT_OFFSET, REGISTER, UNDEFINED, Row, Rule
 from .unwind import RowTable
 
-_PROLOGUE = b"\x55\x89\xe5"
-_PROLOGUE_WITHIN = 32  # bytes from a function's start
-_EBX, _EBP, _ESI, _EDI, _EIP = 3, 5, 6, 7, 8  # DWARF numbers
-# pop %ebp and leave.  Seen in so many bytes before an address, as an instruction or as a part of
-# one, they may have taken the frame down; an epilogue is shorter.
-_ENDINGS = (0x5D, 0xC9)
-_EPILOGUE_WITHIN = 16
+_PROLOGUE = re.compile(rb"(?:\xf3\x0f\x1e\xfb)?(?:\xe8.{4}(?:\x05|\x81[\xc0-\xc7]).{4})?(?=\x55\x89\xe5)", re.DOTALL)
+_PUSHED, _SET_UP = 1, 3  # bytes behind what _PROLOGUE matches
+_ESP, _EBX, _EBP, _ESI, _EDI, _EIP = 4, 3, 5, 6, 7, 8  # DWARF numbers
+_POP_EBP, _LEAVE = 0x5D, 0xC9
+_XOR, _REGISTERS_ONLY = 0x31, 0xC0  # opcode; ModRM from here on: register, register
 
 
 class VdsoFunction(NamedTuple):
@@ -61,21 +61,40 @@ class VdsoTable:
 
 
 def _frame_pointer_row(function: VdsoFunction, pc: int) -> Optional[Row]:
-    """The row at an address between prologue and epilogue, ``None`` where it may be outside of them."""
-    prologue = function.code.find(_PROLOGUE, 0, _PROLOGUE_WITHIN)
-    offset = pc - function.start
-    body = prologue + len(_PROLOGUE)
-    if prologue < 0 or offset < body:
+    """The row at an address inside of a function, ``None`` where nothing is proven."""
+    found = _PROLOGUE.match(function.code)
+    if found is None:
         return None
-    before = function.code[max(body, offset - _EPILOGUE_WITHIN) : offset]
-    if any(ending in before for ending in _ENDINGS):
+    offset = pc - function.start - found.end()
+    if offset < _PUSHED:
+        return _row(pc, Rule(REGISTER, 4, _ESP), {})
+    if offset < _SET_UP:
+        return _row(pc, Rule(REGISTER, 8, _ESP), {_EBP: Rule(AT_OFFSET, -8)})
+    if _may_be_taken_down(function.code[found.end() + _SET_UP : pc - function.start]):
         return None
-    rules = {
-        _EIP: Rule(AT_OFFSET, -4),
+    saved = {
         _EBP: Rule(AT_OFFSET, -8),
         # Saved somewhere below the frame pointer, or not at all.
         _EBX: Rule(UNDEFINED),
         _ESI: Rule(UNDEFINED),
         _EDI: Rule(UNDEFINED),
     }
-    return Row(pc, pc + 1, Rule(REGISTER, 8, _EBP), rules, _EIP, signal_frame=False)
+    return _row(pc, Rule(REGISTER, 8, _EBP), saved)
+
+
+def _may_be_taken_down(before: bytes) -> bool:
+    """Whether the last instructions before an address may be an epilogue.
+
+    We do not know where instructions begin: a byte that is only a part of one counts as well.
+    """
+    while before:
+        if before[-1] in (_POP_EBP, _LEAVE):
+            return True
+        if len(before) < 2 or before[-2] != _XOR or before[-1] < _REGISTERS_ONLY:
+            return False
+        before = before[:-2]
+    return False
+
+
+def _row(pc: int, cfa: Rule, saved: Dict[int, Rule]) -> Row:
+    return Row(pc, pc + 1, cfa, {_EIP: Rule(AT_OFFSET, -4), **saved}, _EIP, signal_frame=False)

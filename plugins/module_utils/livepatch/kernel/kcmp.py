@@ -1,42 +1,20 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Handles on processes: pidfd_open(2) and kcmp(2)."""
+"""kcmp(2): whether two tasks share something."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import select
 import struct
 
-# <asm/unistd_64.h>, <asm/unistd_32.h>; the libraries of older hosts have no wrappers.
-_PIDFD_OPEN = 434
+# <asm/unistd_64.h>, <asm/unistd_32.h>; the C library has no wrapper.
 _KCMP = 312 if struct.calcsize("P") == 8 else 349
 _KCMP_VM = 1  # <linux/kcmp.h>
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
-
-
-def pidfd_open(pid: int) -> int:
-    """A descriptor that stays with this very process.
-
-    :raises ProcessLookupError: it is gone
-    :raises OSError: ENOSYS before Linux 5.3
-    """
-    descriptor = int(_syscall(ctypes.c_long(_PIDFD_OPEN), ctypes.c_long(pid), ctypes.c_long(0)))
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return descriptor
-
-
-def has_exited(pidfd: int) -> bool:
-    """Whether the process of a pidfd has ended (all of its threads)."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def same_address_space(one: int, other: int) -> bool:
