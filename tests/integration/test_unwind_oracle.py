@@ -159,9 +159,9 @@ def test_frames_are_those_of_gdb_at_every_instruction(cpu: Cpu, compile: Callabl
     seen = json.loads(done.stdout.partition("STEPS ")[2].splitlines()[0])
     assert seen["different"] == []
     assert seen["steps"] > 500 and seen["signal"] > 3 and seen["vdso"] > 20
+    assert all("[vdso]" in reason for reason in seen["stuck"])
     if cpu.name == "x86_64":
-        assert seen["stuck"] == []
+        assert not seen["stuck"] and not seen["misled"]
     else:
-        # Most of the 32-bit vdso has no rule; what the frame pointer proves is right, the rest is said.
-        assert all("[vdso]" in reason for reason in seen["stuck"])
-        assert seen["vdso_complete"] > seen["vdso"] / 2
+        # Most of the 32-bit vdso has no rule; what its bytes prove is right, the rest is said.
+        assert seen["vdso_complete"] > 0.9 * seen["vdso"]

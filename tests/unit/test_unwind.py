@@ -23,6 +23,7 @@ from livepatch.elf.cfi import (
     Row,
     Rule,
 )
+from livepatch.tracee import leaf
 from livepatch.tracee.unwind import Code, Located, Unwinder, inside
 from livepatch.tracee.vdso import VdsoFunction, VdsoTable
 
@@ -364,14 +365,61 @@ def test_the_frame_pointer_serves_in_the_body_of_a_vdso_function() -> None:
         assert row.rules[3].kind == row.rules[6].kind == row.rules[7].kind == UNDEFINED
 
 
-def test_there_is_no_rule_where_the_frame_pointer_may_not_be_set_up() -> None:
+def test_before_the_frame_pointer_is_set_up_the_stack_pointer_serves() -> None:
+    for offset in (0, 5, 10):
+        assert vdso_row(offset).cfa == Rule(REGISTER, 4, 4)
+        assert 5 not in vdso_row(offset).rules
+    assert vdso_row(11).cfa == Rule(REGISTER, 8, 4)
+    assert vdso_row(11).rules[5] == Rule(AT_OFFSET, -8)
+
+
+def test_in_an_epilogue_the_frame_pointer_is_not_trusted() -> None:
     pop = VDSO_CODE.index(b"\x5d")
-    for offset in (0, 5, 10, 11, 12, *range(pop + 1, pop + 10), len(VDSO_CODE), -1):
+    for offset in (pop + 1, pop + 3, pop + 5):
         assert vdso_row(offset) is None
+        assert leaf.about_to_return(VDSO_CODE[offset : offset + 8])
+    assert vdso_row(pop + 6) is not None  # behind the ret the body goes on
+    assert vdso_row(-1) is None and vdso_row(len(VDSO_CODE)) is None
 
 
-def test_behind_an_epilogue_the_body_goes_on() -> None:
-    assert vdso_row(VDSO_CODE.index(b"\x5d") + 22) is not None
+@pytest.mark.parametrize(
+    ("code", "returns"),
+    (
+        ("c3", True),
+        ("8b1c24 c3", True),  # mov (%esp),%ebx
+        ("8b2c24 c3", True),
+        ("8b2424 c3", False),  # mov (%esp),%esp
+        ("8b1c25 c3", False),  # another base
+        ("31c0 31d2 c3", True),
+        ("31e4 c3", False),  # xor %esp,%esp
+        ("3110 c3", False),  # memory
+        ("58 c3", False),
+        ("90 c3", False),  # not known
+        ("31c0", False),
+        ("31", False),
+        ("8b", False),
+        ("", False),
+    ),
+)
+def test_code_that_only_returns_is_recognised(code: str, returns: bool) -> None:
+    assert leaf.about_to_return(bytes.fromhex(code)) == returns
+
+
+def test_a_thread_about_to_return_needs_no_rule(cpu: Cpu) -> None:
+    """A call just before such code proves nothing: only the thread itself is about to return."""
+    thunk = FUNCTIONS + 0x800
+
+    def read(address: int, size: int) -> bytes:
+        data = bytearray(0x2000)
+        data[0x800:0x804] = b"\x8b\x1c\x24\xc3"
+        return bytes(data[address - FUNCTIONS : address - FUNCTIONS + size])
+
+    unwinder, _ = unwinder_of(cpu, read)
+    frames, complete, reason = unwinder.unwind(registers_of(cpu, thunk), stack_of(cpu, (START + 5,)), STACK)
+    assert complete, reason
+    assert frames[0] == (thunk, STACK + cpu.word, False)
+    unwinder, _ = unwinder_of(cpu, read)
+    assert not unwinder.unwind(registers_of(cpu, LEAF), stack_of(cpu, (thunk + 1, START + 5)), STACK).complete
 
 
 def test_the_vdsos_own_rows_come_first() -> None:

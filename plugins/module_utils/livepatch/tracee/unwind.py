@@ -328,7 +328,7 @@ class Unwinder:
                 row = located.table.row(pc - located.bias & self.cpu.mask)
             except Malformed as error:
                 raise _Stuck(f"the unwind rule at {self._place(pc)} is broken: {error}") from error
-            if row is None and exact and leaf.about_to_return(self._bytes(pc, leaf.LONGEST)):
+            if row is None and exact:
                 row = self._row_of_leaf(pc)
             if row is None:
                 raise _Stuck(f"no unwind rule at {self._place(pc)}")
@@ -337,9 +337,14 @@ class Unwinder:
             step = self._steps[pc] = self._compile(row)
         return step
 
-    def _row_of_leaf(self, pc: int) -> Row:
-        """The return address is all that is on the stack."""
+    def _row_of_leaf(self, pc: int) -> Optional[Row]:
+        """The return address is all that is on the stack, if the code at ``pc`` only returns."""
         cpu = self.cpu
+        try:
+            if not leaf.about_to_return(self._bytes(pc, leaf.LONGEST)):
+                return None
+        except _Stuck:
+            return None
         rules = {cpu.dwarf_pc: Rule(cfi.AT_OFFSET, -cpu.word)}
         return Row(pc, pc + 1, Rule(cfi.REGISTER, cpu.word, cpu.dwarf_sp), rules, cpu.dwarf_pc, False)
 
