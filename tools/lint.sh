@@ -43,7 +43,7 @@ validate_modules() {
         grep -v "undocumented-parameter Argument '_push'"
 }
 
-gate ruff ruff check .
+gate ruff ruff check --output-format concise .
 gate mypy mypy
 gate vermin vermin --quiet --no-tips --backport typing --target=3.8- --violations \
     plugins/module_utils plugins/modules
