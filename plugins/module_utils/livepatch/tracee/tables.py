@@ -25,7 +25,7 @@ from ..elf.layout import Segment
 from ..elf.loaded import LoadedImage
 from ..kernel.procfs import Mapping
 from ..process.images import Image
-from .unwind import Code, Located, Read
+from .steps import Code, Located, Read
 from .vdso import VdsoFunction, VdsoTable
 
 

@@ -26,7 +26,7 @@ import re
 from typing import Dict, List, NamedTuple, Optional
 
 from ..elf.cfi import AT_OFFSET, REGISTER, UNDEFINED, Row, Rule
-from .unwind import RowTable
+from .steps import RowTable
 
 _PROLOGUE = re.compile(rb"(?:\xf3\x0f\x1e\xfb)?(?:\xe8.{4}(?:\x05|\x81[\xc0-\xc7]).{4})?(?=\x55\x89\xe5)", re.DOTALL)
 _PUSHED, _SET_UP = 1, 3  # bytes behind what _PROLOGUE matches
