@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -21,6 +23,7 @@ class Shop:
     def __init__(self, daemon: Path, clients: Path, arch: str) -> None:
         self.arch = arch
         self._daemon = subprocess.Popen([daemon], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        _before_others(self._daemon)
         self.pid = self._daemon.pid
         self._clients: subprocess.Popen[str] | None = None
         try:
@@ -29,6 +32,7 @@ class Shop:
                 [clients, str(port), str(self.CLIENTS)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
+            _before_others(self._clients)
             _line(self._clients, "ready")
             # The connection over which the demo itself asks stays open as well.
             self._connection = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -87,6 +91,12 @@ class Shop:
             raise self.Failed(f"The clients of the {self.arch} daemon have ended: {error}.") from None
         answers, largest, lost = _line(self._clients)
         return int(answers), int(largest), int(lost)
+
+
+def _before_others(program: subprocess.Popen[str]) -> None:
+    """Where we may, let it run before Ansible: the gap should show the patch, not who else wants a processor."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, program.pid, -10)
 
 
 def _line(program: subprocess.Popen[str], first: str | None = None) -> list[str]:

@@ -38,6 +38,7 @@ JOB_FORMAT = 1
 REPORT_FORMAT = 1
 _ARTIFACTS = "artifacts"
 _SUFFIX = ".lp.o"
+_FACTS = 10  # artifacts that the facts name: facts stay with the host, and in caches of them
 _STDERR_TAIL = 2000  # characters of the injector's standard error that a failure shows
 
 # What both modules ask for; doc_fragments/attributes.py documents it.
@@ -381,7 +382,8 @@ def result_of(report: Mapping[str, Any]) -> Dict[str, Any]:
         "livepatch": {
             "counts": report["counts"],
             "artifacts": [
-                {key: artifact.get(key) for key in ("id", "name", "version")} for artifact in report["artifacts"]
+                {key: artifact.get(key) for key in ("id", "name", "version")}
+                for artifact in report["artifacts"][:_FACTS]
             ],
         }
     }
