@@ -9,6 +9,7 @@ what the Ansible modules start.  The other commands are the same jobs for people
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import resource
@@ -38,53 +39,69 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["run"]:
         return _run_from_stdin()
-    options = _parser().parse_args(given)
-    answer = _answer(_job(options))
+    parser = _parser()
+    options = parser.parse_args(given)
+    try:
+        job = _job(options)
+    except UsageError as error:
+        parser.error(str(error))
+    answer = _answer(job)
     if options.json:
         print(json.dumps(answer, indent=2, sort_keys=True))
     else:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not know every letter
         sys.stdout.write(reporting.table(answer))
     return int(answer["exit_code"])
 
 
 def _run_from_stdin() -> int:
     try:
-        job = json.load(sys.stdin)
-    except ValueError as error:
-        job = {}
-        print(f"livepatch: the job on stdin is no JSON: {error}", file=sys.stderr)
-    whole = _answer(job)
+        job = json.loads(sys.stdin.read())
+    except (ValueError, RecursionError) as error:
+        whole = _misused(None, f"the job on stdin is no JSON: {error}")
+    else:
+        whole = _answer(job)
     answer, cut = reporting.bounded(whole)
     if cut:
         answer["details_path"] = _kept(whole)
-    json.dump(answer, sys.stdout)
-    sys.stdout.write("\n")
+    sys.stdout.write(reporting.line(answer) + "\n")
     return int(answer["exit_code"])
 
 
-def _kept(report: Mapping[str, Any]) -> str:
-    """A file on this host with all of a report, for our user alone."""
-    descriptor, path = tempfile.mkstemp(prefix="livepatch-report-", suffix=".json", dir="/var/tmp")
-    with open(descriptor, "wb") as file:
-        file.write(reporting.canonical(report))
+def _kept(report: Mapping[str, Any]) -> Optional[str]:
+    """A file on this host with all of a report, for our user alone; None: it could not be written."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="livepatch-report-", suffix=".json", dir="/var/tmp")
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(reporting.line(report))
+    except OSError:  # a full or read-only disk; the work is done, and what it came to must be said
+        return None
     return path
 
 
 def _answer(job: Mapping[str, Any]) -> Dict[str, Any]:
     """Every outcome as a report; only a fault of our own code leaves as a traceback."""
+    command = job.get("command") if isinstance(job, dict) else None
     try:
         return run_job(job).to_json()
     except UsageError as error:
-        failed = reporting.Report(str(job.get("command")), message=str(error), usage=True)
+        return _misused(command, str(error))
     except LivepatchError as error:
-        failed = reporting.Report(str(job.get("command")), message=error.message, failed=True)
+        failed = reporting.Report(str(command), message=error.message, failed=True)
         return {**failed.to_json(), "status": error.status, "reason": error.reason,
                 "exit_code": reporting.STATUSES.get(error.status, reporting.RUN_FAILED)}
-    return failed.to_json()
+
+
+def _misused(command: Any, why: str) -> Dict[str, Any]:
+    return reporting.Report(str(command), message=why, usage=True).to_json()
 
 
 def _job(options: argparse.Namespace) -> Dict[str, Any]:
-    """The command line as a job."""
+    """The command line as a job.
+
+    :raises UsageError: ``--expected-plan`` names a file that is no saved plan
+    """
     parameters: Dict[str, Any] = {}
     for parameter in PARAMETERS:
         value = getattr(options, parameter.name, None)
@@ -94,8 +111,7 @@ def _job(options: argparse.Namespace) -> Dict[str, Any]:
     parameters["processes"] = {key: value for key, value in selection.items() if value is not None}
     expected = parameters.get("expected_plan")
     if expected is not None and os.path.exists(expected):
-        with open(expected, encoding="utf-8") as file:
-            parameters["expected_plan"] = json.load(file)
+        parameters["expected_plan"] = _saved(expected)
     return {
         "format": 1,
         "command": options.command,
@@ -105,6 +121,15 @@ def _job(options: argparse.Namespace) -> Dict[str, Any]:
         "by": f"command line:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}",
         "parameters": parameters,
     }
+
+
+def _saved(path: str) -> Any:
+    """:raises UsageError: the file can not be read, or is no JSON"""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"the saved plan {path} can not be read: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

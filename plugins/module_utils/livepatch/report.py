@@ -38,6 +38,8 @@ WOULD_CHANGE = frozenset({"planned", "interrupted"})  # check mode: a writing co
 # "Under 20 KB a host, whatever the number of processes."
 _SIZE_LIMIT = 19000
 _TEXT_LIMIT = 600
+_ENTRY_LIMIT = 2500  # of one process or artifact, where a report is cut
+_PATH_LIMIT = 100  # of details_path, which is put in afterwards
 
 
 @dataclass
@@ -143,43 +145,56 @@ def canonical(value: Any) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def line(report: Mapping[str, Any]) -> str:
+    """A report as it is sent: JSON in ASCII without spaces, whatever bytes a path has."""
+    return json.dumps(report, separators=(",", ":"))
+
+
 def bounded(report: Dict[str, Any], limit: int = _SIZE_LIMIT) -> Tuple[Dict[str, Any], bool]:
-    """The report cut to at most ``limit`` bytes, and whether anything was left out.
+    """The report cut to at most ``limit`` bytes of :func:`line`, and whether anything was left out.
 
     Processes that failed are kept first; ``counts`` still counts everybody.
     """
-    if len(canonical(report)) <= limit:
+    if len(line(report)) <= limit:
         return report, False
-    cut = dict(report)
-    cut["message"] = report["message"][:_TEXT_LIMIT]
-    cut["diff"] = []
     # The plans' hash stays: with it expected_plan works, whatever else is cut.
-    cut["plans"] = []
-    cut["plan"] = None
+    cut = {**report, "message": report["message"][:_TEXT_LIMIT], "plans": [], "plan": None, "diff": []}
+    cut["artifacts"] = _fitting([_shortened(artifact) for artifact in report["artifacts"]], limit // 6)
+    cut["artifact"] = cut["artifacts"][0] if report["artifact"] and cut["artifacts"] else None
     urgent = sorted(report["processes"], key=lambda process: -STATUSES[process["status"]])
-    room = limit - len(canonical({**cut, "processes": []}))
+    room = limit - len(line({**cut, "processes": [], "details_path": " " * _PATH_LIMIT}))
     cut["processes"] = _fitting([_shortened(process) for process in urgent], room * 2 // 3)
     for name in ("plans", "diff"):
-        room = limit - len(canonical(cut))
-        cut[name] = _fitting(report[name], room // 2)
-        if len(cut[name]) < len(report[name]):
-            cut[name] = []
-    cut["plan"] = cut["plans"][0] if len(cut["plans"]) == 1 and len(canonical(cut)) * 2 < limit else None
+        room -= len(line(cut["processes"] if name == "plans" else cut["plans"]))
+        found = _fitting(report[name], room // 2)  # half: the only plan stands there twice
+        cut[name] = found if len(found) == len(report[name]) else []
+    cut["plan"] = cut["plans"][0] if len(cut["plans"]) == 1 else None
     return cut, True
 
 
-def _shortened(process: Mapping[str, Any]) -> Dict[str, Any]:
-    result = dict(process)
-    result["message"] = result["message"][:_TEXT_LIMIT]
-    result["functions"] = result["functions"][:10]
-    result["unproven"] = result["unproven"][:10]
+def _shortened(entry: Mapping[str, Any]) -> Any:
+    """An entry of a few lines at most: texts and lists are cut, the more the longer it is."""
+    result: Any = entry
+    for characters, items in ((_TEXT_LIMIT, 10), (120, 3), (64, 1), (40, 0)):
+        result = _cut(entry, characters, items)
+        if len(line(result)) <= _ENTRY_LIMIT:
+            break
     return result
 
 
+def _cut(value: Any, characters: int, items: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _cut(each, characters, items) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_cut(each, characters, items) for each in value[:items]]
+    return value[:characters] if isinstance(value, str) else value
+
+
 def _fitting(entries: Sequence[Any], room: int) -> List[Any]:
+    """The first entries, as many as ``room`` bytes hold."""
     result = []
     for entry in entries:
-        room -= len(canonical(entry)) + 1
+        room -= len(line(entry)) + 1
         if room < 0:
             break
         result.append(entry)
@@ -202,5 +217,10 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)) + "  " + row[5] for row in rows
     ]
-    body = "\n".join(line.rstrip() for line in lines) + "\n" if report["processes"] else ""
-    return f"{body}{report['message']}\n"
+    shown = lines if report["processes"] else []
+    return "".join(_printable(text.rstrip()) + "\n" for text in [*shown, report["message"]])
+
+
+def _printable(text: str) -> str:
+    """What a terminal shows as it stands: the path of a program may be any bytes, escape sequences too."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

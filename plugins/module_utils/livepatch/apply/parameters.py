@@ -9,6 +9,7 @@ test holds it against this table.
 from __future__ import annotations
 
 import re
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
@@ -87,7 +88,7 @@ def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _checked_one(parameter: Parameter, value: Any) -> Any:
     if value is None:
-        return parameter.default
+        return copy(parameter.default)
     name = parameter.name
     if parameter.kind == "plan":
         return _checked_plan(name, value)
