@@ -53,12 +53,11 @@ def start() -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def object_pair(request: pytest.FixtureRequest) -> Callable[..., toolchain.Pair]:
+def object_pair(request: pytest.FixtureRequest, cpu: Cpu) -> Callable[..., toolchain.Pair]:
     """``object_pair(main, unit, linkage="pie", flags=(), support=()) -> Pair`` for ``cpu``'s architecture.
 
     ``unit`` is old as it stands and new with ``-DFIXED``. Sources as in ``compile``.
     """
-    cpu = request.getfixturevalue("cpu")
     here = request.path.parent
 
     def built(

@@ -71,7 +71,8 @@ def step_and_compare():
         seen["vdso"] += in_vdso
         seen["vdso_complete"] += in_vdso and ours.complete
         seen["signal"] += any(signal for _, _, signal in ours.frames)
-        if not ours.complete and pcs == theirs[: len(pcs)] and not any(image.contains(pcs[-1]) for image in found):
+        into_nothing = "returns to 0" in ours.reason or not any(image.contains(pcs[-1]) for image in found)
+        if not ours.complete and pcs == theirs[: len(pcs)] and into_nothing:
             seen["misled"] += 1
         elif not ours.complete:
             seen["stuck"].append(ours.reason)

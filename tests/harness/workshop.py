@@ -7,18 +7,45 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from livepatch.artifact import file as artifact_file
 from livepatch.artifact.file import Artifact
 from livepatch.build import pipeline
 from livepatch.build.request import BuildRequest
 from livepatch.cpu import Cpu
+from livepatch.errors import Refused
 
 from .toolchain import BITS
 
-COMPILE = ("-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fasynchronous-unwind-tables")
+COMPILE = (
+    "-O2",
+    "-g",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-common",
+    "-fasynchronous-unwind-tables",
+)
 MAIN = "int work(int); int main(int c, char **v) { (void)v; return work(c); }"
+OLD = "int work(int x) { return x * 300 + 1; }"
+NEW = "int work(int x) { return x * 300 + 2; }"
+
+
+def names(artifact: Artifact) -> list[str]:
+    """The functions that an artifact replaces, in its order."""
+    return [each.name for each in artifact.manifest.functions]
+
+
+def refused(reason: str, build: Callable[[], object], *words: str) -> None:
+    """The call raises Refused with this reason and a message that has these words."""
+    with pytest.raises(Refused) as caught:
+        build()
+    assert caught.value.reason == reason, caught.value
+    for word in words:
+        assert word in caught.value.what
 
 
 class Workshop:
@@ -29,7 +56,11 @@ class Workshop:
     """
 
     def __init__(
-        self, folder: Path, cpu: Cpu, flags: tuple[str, ...] = ("-fPIC",), linking: tuple[str, ...] = ("-shared",)
+        self,
+        folder: Path,
+        cpu: Cpu,
+        flags: tuple[str, ...] = ("-fPIC",),
+        linking: tuple[str, ...] = ("-shared",),
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
@@ -56,15 +87,21 @@ class Workshop:
         self._run([*arguments, "-o", name, *map(str, objects)], place)
         return place / name
 
-    def request(self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object) -> BuildRequest:
+    def request(
+        self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object
+    ) -> BuildRequest:
         """A target made of the old source and other units, and the pair to patch it with."""
         objects = self.object(old, *flags), self.object(new, *flags)
         units = [self.object(source, name=f"other{number}.c") for number, source in enumerate(others)]
         target = self.link(objects[0], *units)
-        request = BuildRequest(str(target), "fix", "1", old_objects=[str(objects[0])], new_objects=[str(objects[1])])
+        request = BuildRequest(
+            str(target), "fix", "1", old_objects=[str(objects[0])], new_objects=[str(objects[1])]
+        )
         return dataclasses.replace(request, **changes)
 
-    def patch(self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object) -> Artifact:
+    def patch(
+        self, old: str, new: str, *others: str, flags: tuple[str, ...] = (), **changes: object
+    ) -> Artifact:
         """The artifact that makes the new source of the old one."""
         return artifact_file.parse(pipeline.build(self.request(old, new, *others, flags=flags, **changes)))
 
@@ -73,9 +110,13 @@ class Workshop:
         source = self.folder / f"patch{next(self._numbers)}.c"
         source.write_text(patch)
         program = self.link(self.object(target, *flags), self.object(MAIN, name="main.c"))
-        return dataclasses.replace(BuildRequest(str(program), "fix", "1", patch_source=str(source)), **changes)
+        return dataclasses.replace(
+            BuildRequest(str(program), "fix", "1", patch_source=str(source)), **changes
+        )
 
     @staticmethod
     def _run(arguments: list[str], place: Path) -> None:
-        done = subprocess.run(arguments, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            arguments, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from . import injector
-from .judge import INTERRUPTED, NEW, OLD, Range, shoot
+from .judge import INTERRUPTED, NEW, OLD, Range, blaming, shoot
 
 # The state in which an act finds the target, and the command that leads back there from anywhere.
 _BEFORE = {"apply": (OLD, "revert"), "revert": (NEW, "apply")}
@@ -33,33 +33,35 @@ def shoot_through(at: Range, act: str, every: bool = False) -> Counter[str]:
     start, back = _BEFORE[act]
     assert at.bring(back) == start
     for shot in shots(every):
-        state = shoot(at, act, shot)
-        if state is None:
+        hit = shoot(at, act, shot)
+        if hit is None:
             break
-        found[state] += 1
-        if shot.number % 4 == 0:
-            at.bring(act)
-        assert at.bring(back) == start
+        found[hit.state] += 1
+        with blaming(hit):
+            if shot.number % 4 == 0:
+                at.bring(act)
+            assert at.bring(back) == start
     at.bring("revert")
     return found
 
 
 def interruptions(at: Range) -> list[tuple[str, injector.Shot]]:
-    """Shots that leave something to recover: first and last such of an ``apply``, last of a ``revert``."""
+    """Shots that leave something to recover, after writes: nothing but a mapping yet; one of two jumps; both."""
     chosen = []
     for act in ("apply", "revert"):
         start, back = _BEFORE[act]
         assert at.bring(back) == start
         calls = injector.run(at.arguments(act)).calls
-        writes = [number for number, call in enumerate(calls, 1) if "/" in call]
+        writes = [number for number, call in enumerate(calls, 1) if not call.startswith("ptrace")]
         useful = []
         for number in writes:
             assert at.bring(back) == start
             shot = injector.Shot(number, after=True)
-            if shoot(at, act, shot) == INTERRUPTED:
+            hit = shoot(at, act, shot)
+            if hit is not None and hit.state == INTERRUPTED:
                 useful.append((act, shot))
         assert useful, f"no write of {act} leaves anything interrupted"
-        chosen += [useful[0], useful[-1]] if act == "apply" else [useful[-1]]
+        chosen += [useful[0], *useful[-2:]] if act == "apply" else [useful[-1]]
     return chosen
 
 
@@ -69,12 +71,14 @@ def shoot_through_recovery(at: Range, act: str, wound: injector.Shot, every: boo
     start, back = _BEFORE[act]
     for shot in shots(every):
         assert at.bring(back) == start
-        if shoot(at, act, wound) != INTERRUPTED:
+        first = shoot(at, act, wound)
+        if first is None or first.state != INTERRUPTED:
             continue  # another interleaving of the threads moved the call; the next number finds its own
-        state = shoot(at, "recover", shot)
-        if state is None:
+        hit = shoot(at, "recover", shot)
+        if hit is None:
             break
-        found[state] += 1
-        at.bring("recover")
+        found[hit.state] += 1
+        with blaming(first), blaming(hit):
+            at.bring("recover")
     at.bring("revert")
     return found

@@ -44,7 +44,6 @@ _CHANGES = {
     16: "ATTACH", 17: "DETACH", 24: "SYSCALL", 0x4200: "SETOPTIONS", 0x4205: "SETREGSET", 0x4206: "SEIZE",
     0x4207: "INTERRUPT", 0x4208: "LISTEN", 0x420B: "SETSIGMASK",
 }  # fmt: skip
-_SEIZE = 0x4206
 
 # Calls that write where the first argument leads; they matter where that is the target.
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "fallocate", "sendfile")
@@ -62,7 +61,7 @@ class Shot:
     """Where the injector dies.
 
     :ivar number: at the N-th counted call, from 1; counted are the calls that change the process, or with
-        ``every`` all calls, from the first PTRACE_SEIZE on
+        ``every`` all calls from the first of those on, which is a PTRACE_SEIZE
     :ivar after: when the call is done, instead of before it begins
     """
 
@@ -165,7 +164,7 @@ class _Watch:
         self.pid = pid  # also the process group, so that waiting never reaps anybody else's children
         self.shot = shot
         self.run = Run()
-        self.counting = False  # since the first PTRACE_SEIZE
+        self.counting = False  # since the first call that changes the target, commonly PTRACE_SEIZE
         self.shoot_at_exit = False
         self.inside: set[int] = set()  # threads between the entry and the exit of a system call
 
@@ -193,7 +192,7 @@ class _Watch:
         delivered = 0
         if event == _EVENT_SECCOMP:
             if not self.every:  # else it was counted at its entry, which comes first (since Linux 4.8)
-                self._counted(tid, self._change(tid))
+                self._counted(self._change(tid))
             self.inside.add(tid)
         elif number == _SIGTRAP_SYSCALL:
             if self.shoot_at_exit:
@@ -203,7 +202,7 @@ class _Watch:
             else:
                 self.inside.add(tid)
                 registers = CPU.registers.unpack(ptrace.get_registers(tid))
-                self._counted(tid, CPU.syscall_name(registers[CPU.syscall]))
+                self._counted(CPU.syscall_name(registers[CPU.syscall]))
         elif not event:
             delivered = number
         if self.every or self.shoot_at_exit:
@@ -218,7 +217,6 @@ class _Watch:
         name = _NAMES[registers[CPU.syscall]]
         first = registers[CPU.arguments[0]]
         if name == "ptrace":
-            self.counting = self.counting or first == _SEIZE
             return None if first in _LOOKS else f"ptrace({_CHANGES.get(first, hex(first))})"
         if name in _WRITES:
             try:
@@ -228,10 +226,11 @@ class _Watch:
             return f"{name}({link})" if _OF_THE_TARGET.match(link) else None
         return name
 
-    def _counted(self, tid: int, name: str | None) -> None:
+    def _counted(self, name: str | None) -> None:
         """One more call, if it is one that counts; the end of the injector, if it is the chosen one."""
-        if name is None or not self.counting:
+        if name is None:
             return
+        self.counting = True
         self.run.calls.append(name)
         if self.shot is not None and self.shot.number == len(self.run.calls):
             if self.shot.after:

@@ -9,7 +9,9 @@ The target tells old from new by its results, and /proc what is left behind.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.harness import traces
@@ -51,44 +53,70 @@ class Range:
         return {word for word, count in ((OLD, old), (NEW, new)) if count}
 
     def state(self) -> str:
-        """Judge what is there now: ``OLD``, ``NEW`` or ``INTERRUPTED``.
+        """Judge what a death has left: ``OLD``, ``NEW`` or ``INTERRUPTED``.
 
         :raises AssertionError: it is none of the three
         """
-        traces.assert_released(self.pid)
-        assert traces.writable_and_executable(self.pid) == []
-        results = self.results()
-        assert len(results) == 1, "some calls run old code and some new, with nobody at work"
+        results = self._alive_and_released()
         said = injector.run(self.arguments("list")).report
-        patches = [patch for process in said["processes"] for patch in process["patches"]]
         if any(process["status"] == INTERRUPTED for process in said["processes"]):
             return INTERRUPTED
-        if patches:
-            assert [patch["state"] for patch in patches] == ["applied"], said
-            assert results == {NEW}, said
+        states = [patch["state"] for process in said["processes"] for patch in process["patches"]]
+        if "applied" in states:
+            assert (states, results) == (["applied"], {NEW}), said
             return NEW
         assert results == {OLD}, said
-        traces.assert_clean(self.pid)
+        assert set(states) <= {"retired"}, said  # out of use, its memory not yet given back
+        if not states:
+            traces.assert_clean(self.pid)
         return OLD
 
     def bring(self, act: str) -> str:
         """Run a writing command to its end: it recovers what was interrupted, and does its own work.
 
-        :returns: the state after it, never ``INTERRUPTED``
+        :returns: the state after it: ``OLD`` without a trace of ours, or ``NEW``
+        :raises AssertionError: it failed, or did not bring that about
         """
         run = injector.run(self.arguments(act))
         said = run.report
-        wanted = {"apply": {"applied", "already"}, "revert": {"reverted", "absent"}, "recover": None}[act]
+        statuses = {process["status"] for process in said["processes"]}
         assert run.code == 0, said
-        if wanted is not None:
-            assert {process["status"] for process in said["processes"]} <= wanted, said
-        found = self.state()
-        assert found in {"apply": {NEW}, "revert": {OLD}, "recover": {OLD, NEW}}[act], said
-        return found
+        results = self._alive_and_released()
+        if act == "apply":
+            assert statuses <= {"applied", "already"}, said
+            assert results == {NEW}, said
+        elif act == "revert":
+            assert statuses <= {"reverted", "absent"}, said
+            assert results == {OLD}, said
+        if results == {OLD}:
+            traces.assert_clean(self.pid)
+            return OLD
+        return NEW
+
+    def _alive_and_released(self) -> set[str]:
+        traces.assert_released(self.pid)
+        assert traces.writable_and_executable(self.pid) == []
+        results = self.results()
+        assert len(results) == 1, "some calls run old code and some new, with nobody at work"
+        return results
 
 
-def shoot(at: Range, act: str, shot: injector.Shot) -> str | None:
-    """Kill the injector once in ``act`` and judge what it left; the state, or None where it ended before.
+@dataclass(frozen=True)
+class Hit:
+    """One shot that hit, and the state that it left."""
+
+    act: str
+    shot: injector.Shot
+    calls: tuple[str, ...]  # the last that the injector made
+    state: str
+
+    def __str__(self) -> str:
+        moment = "after" if self.shot.after else "before"
+        return f"killed in {self.act} {moment} call {self.shot.number} ({', '.join(self.calls)}): {self.state}"
+
+
+def shoot(at: Range, act: str, shot: injector.Shot) -> Hit | None:
+    """Kill the injector once in ``act`` and judge what it left; None where it ended before the shot.
 
     :raises AssertionError: the target suffered; the message names the call
     """
@@ -96,9 +124,15 @@ def shoot(at: Range, act: str, shot: injector.Shot) -> str | None:
     if not run.killed:
         assert run.code == 0, run.output.decode(errors="replace")
         return None
+    hit = Hit(act, shot, tuple(run.calls[-4:]), "?")
+    with blaming(hit):
+        return replace(hit, state=at.state())
+
+
+@contextmanager
+def blaming(hit: Hit) -> Iterator[None]:
+    """What fails here is put down to that shot."""
     try:
-        return at.state()
+        yield
     except AssertionError as error:
-        moment = "after" if shot.after else "before"
-        last = ", ".join(run.calls[-5:])
-        raise AssertionError(f"killed in {act} {moment} call {shot.number} ({last}): {error}") from error
+        raise AssertionError(f"{hit}: {error}") from error

@@ -4,7 +4,7 @@
  * churn threads|signals: four threads start a short-lived thread after the other, or one sends itself queued
  * signals without end. `work` is called by all of them.
  *
- *   go     after another 200 threads or signals: "old" or "new", by their results alone; else "mixed"
+ *   go     after another 250 threads or signals: "old" or "new", by their results alone; else "mixed"
  *   lost   how many queued signals were lost, doubled or came out of order
  */
 #define _GNU_SOURCE
@@ -65,6 +65,13 @@ static void *send_signals(void *unused)
     return unused;
 }
 
+static void wait_for(unsigned more)
+{
+    unsigned start = atomic_load(&done);
+    while (atomic_load(&done) - start < more)
+        sched_yield();
+}
+
 int main(int argc, char **argv)
 {
     int threads = argc > 1 && !strcmp(argv[1], "threads");
@@ -78,14 +85,10 @@ int main(int argc, char **argv)
         if (after(line, "lost"))
             say("%u", atomic_load(&lost));
         else if (after(line, "go")) {
-            unsigned start = atomic_load(&done);
-            /* Results that were being counted while the patch came are behind us after one round of all. */
-            while (atomic_load(&done) - start < 50)
-                sched_yield();
+            wait_for(50); /* results that were under way when the patch came are behind us */
             atomic_store(&old_results, 0);
             atomic_store(&new_results, 0);
-            while (atomic_load(&done) - start < 250)
-                sched_yield();
+            wait_for(200);
             unsigned old = atomic_load(&old_results), new = atomic_load(&new_results);
             say("%s", atomic_load(&wrong_results) || (old && new) ? "mixed" : new ? "new" : "old");
         }

@@ -22,7 +22,7 @@ def artifact(program: Path, function: str, folder: Path, cpu: Cpu) -> Path:
     """
     source = folder / "small.c"
     source.write_text(
-        "#ifdef FIXED\nint small(int x) { return x + 2; }\n#else\nint small(int x) { return x + 1; }\n#endif\n"
+        "#ifdef FIXED\nint small(int x) { return 5 * x + 2; }\n#else\nint small(int x) { return 5 * x + 1; }\n#endif\n"
     )
     main = folder / "main.c"
     main.write_text("extern int small(int);\nint main(int argc, char **argv) { return small(argc); }\n")
