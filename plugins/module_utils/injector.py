@@ -31,6 +31,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -38,6 +39,7 @@ JOB_FORMAT = 1
 REPORT_FORMAT = 1
 _ARTIFACTS = "artifacts"
 _SUFFIX = ".lp.o"
+_UNUSED = 30 * 24 * 3600  # seconds
 _FACTS = 10  # artifacts that the facts name: facts stay with the host, and in caches of them
 _STDERR_TAIL = 2000  # characters of the injector's standard error that a failure shows
 
@@ -127,7 +129,21 @@ class Cache:
                 self._unpack(bundle, tree)
             except OSError as error:
                 raise InjectorError(f"The bundle can not be unpacked to {tree}: {error}.") from None
+            self._forget_unused()
+        os.utime(tree)
+        os.utime(_bundle_name(sha256), dir_fd=self._folder)
         return tree
+
+    def _forget_unused(self) -> None:
+        """Remove bundles, and what came of them, that nobody has started for a month: each upgrade brings one."""
+        for name in os.listdir(self._folder):
+            state = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            if name != _ARTIFACTS and time.time() - state.st_mtime > _UNUSED:
+                path = os.path.join(self.path, name)
+                if stat.S_ISDIR(state.st_mode):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    os.unlink(path)
 
     def _unpack(self, bundle: bytes, tree: str) -> None:
         new = tempfile.mkdtemp(dir=self.path, prefix=".new-")  # 0700

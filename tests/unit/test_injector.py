@@ -122,6 +122,18 @@ def test_a_tree_as_it_was_left_is_not_touched(cache: Cache, tmp_path: Path) -> N
     assert os.stat(unpacked(cache, tmp_path, ANSWERS)).st_ino == inode
 
 
+def test_bundles_that_nobody_uses_any_more_go_when_a_new_one_comes(cache: Cache, tmp_path: Path) -> None:
+    old = unpacked(cache, tmp_path, "'old'")
+    kept = unpacked(cache, tmp_path, "'kept'")
+    for name in os.listdir(cache.path):
+        if name != "artifacts":
+            os.utime(Path(cache.path, name), (0, 0))
+    unpacked(cache, tmp_path, "'kept'")  # a use
+    new = unpacked(cache, tmp_path, "'new'")
+    assert [Path(tree).exists() for tree in (old, kept, new)] == [False, True, True]
+    assert len(os.listdir(cache.path)) == 5  # two bundles, two trees, the artifacts
+
+
 def test_the_job_reaches_the_program_which_sees_nothing_else_of_us(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
