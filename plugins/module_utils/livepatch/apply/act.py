@@ -9,6 +9,7 @@ is one more switch.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence
 
 from ..errors import Busy, Gone, LivepatchError, RolledBack, Stranded
@@ -103,8 +104,11 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
                     assert case.plan is not None
                     _add(tracee, case.plan.ledger)
                     revert_one.take_out(tracee, case.plan.ledger, patience_of(job), _never)
-                    memory.collect(tracee, case.plan.ledger, _never)
             case.failed_with(RolledBack("put_back", f"process {case.report.pid} is as it was before"))
+            if case.plan is not None:
+                with suppress(Gone, LivepatchError, OSError), tracee_of(case.snapshot, case.installed) as tracee:
+                    _add(tracee, case.plan.ledger)
+                    memory.collect(tracee, case.plan.ledger, _never)
         except (Gone, ProcessLookupError):
             case.gone()
         except (LivepatchError, OSError) as error:

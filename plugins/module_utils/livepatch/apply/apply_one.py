@@ -40,14 +40,32 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
             patience,
             between,
         )
-    except (Stranded, ProcessLookupError):
+    except Stranded:
         raise
-    except (LivepatchError, OSError) as error:
+    except (LivepatchError, OSError, Gone) as error:
+        _check_no_jump(tracee, plan, error)
         switch.set_state(tracee, plan.linked.data_address, ledger.LOADED)
         _unload(tracee, plan, error)
         if isinstance(error, LivepatchError):
             raise
         raise RolledBack("failed_midway", f"{error}") from error
+
+
+def _check_no_jump(tracee: Tracee, plan: Plan, cause: Exception) -> None:
+    """Memory that a jump leads to must stay, whatever went wrong.
+
+    :raises Stranded: a jump stands; the ledger says ``switching``, or ``applied``
+    :raises ProcessLookupError: the process has ended
+    """
+    for jump in plan.jumps:
+        try:
+            stands = tracee.memory.read(jump.address, len(jump.new)) == jump.new
+        except ProcessLookupError:
+            raise
+        except OSError:  # its library was unloaded
+            continue
+        if stands:
+            raise Stranded("could_not_undo", f"{cause}; the jump at {jump.name} stands") from cause
 
 
 def load_into(tracee: Tracee, plan: Plan) -> None:
@@ -60,6 +78,6 @@ def load_into(tracee: Tracee, plan: Plan) -> None:
 def _unload(tracee: Tracee, plan: Plan, cause: Exception) -> None:
     """Free memory that nothing leads to yet; what can not be freed now, recover frees."""
     try:
-        memory.free(tracee, plan.ledger)
+        memory.free(tracee, plan.ledger, ledger.LOADED)
     except (LivepatchError, OSError, Gone) as error:
         raise RolledBack("memory_left", f"{cause} (and {error})") from error

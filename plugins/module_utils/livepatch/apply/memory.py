@@ -12,6 +12,7 @@ from ..loading import load
 from ..tracee.check import Watched
 from ..tracee.stop import StoppedThread
 from ..tracee.tracee import Patience, Tracee
+from . import ledger, switch
 from .ledger import Ledger
 
 # Looking through the memory happens in a stop.  Where it takes more of our time than
@@ -31,8 +32,10 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
     :returns: why it was kept; "" when it was freed
     :raises LivepatchError: it could not be freed
     """
-    if not load.is_text(tracee.mappings(), found.text):  # an earlier one had come that far
-        free(tracee, found)
+    switch.claim(tracee, found, ledger.RETIRED)
+    begins = found.text[0]
+    if not any(each.start <= begins < each.end and each.executable for each in tracee.mappings()):
+        free(tracee, found, ledger.RETIRED)  # an earlier one had come that far
         return ""
     wanted = tracee.wanted(found.text, found.data, found.record.eh_frame)
     begin = time.thread_time()  # a busy host says nothing about the process's size
@@ -48,18 +51,20 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
         tracee.at_safe_point([new_code(found)], still, lambda: None, _PATIENCE, between)
     except Busy as busy:
         return f"its memory is kept: {busy.what}"
-    free(tracee, found)
+    free(tracee, found, ledger.RETIRED)
     return ""
 
 
-def free(tracee: Tracee, found: Ledger) -> None:
+def free(tracee: Tracee, found: Ledger, state: int) -> None:
     """Unmap text, then data with the ledger: until the last step a recover finds what is left.
 
     What an injector that died has unmapped, or not mapped yet, may be somebody
     else's memory by now: the memory map has the last word.
 
+    :param state: that the ledger must have
     :raises LivepatchError, OSError: it could not be freed
     """
+    switch.claim(tracee, found, state)
     ours = [text for text in [found.text] if load.is_text(tracee.mappings(), text)]
     with tracee.hold(load.UNLOAD_CALLS) as hold:
         load.unload(hold, ours, found.data)

@@ -69,7 +69,7 @@ def _finish(
         switch.set_state(tracee, found.data[0], ledger.APPLIED)
         return f"{found.title} was complete"
     if not standing and found.state != ledger.REVERTING:
-        memory.free(tracee, found)  # nobody has ever been in there
+        memory.free(tracee, found, found.state)  # nobody has ever been in there
         return f"removed {found.title}, which was not in force yet"
     if standing:
         for site in standing:
@@ -92,13 +92,14 @@ def _take_back(
     tracee: Tracee, found: Ledger, standing: Sequence[Site], patience: Patience, between: Callable[[], None]
 ) -> None:
     names = {site.name for site in standing}
+    switch.claim(tracee, found, found.state)
     switch.perform(
         tracee,
         Switch(
             jumps=[jump for jump in revert_one.backwards(found) if jump.name in names],
             watched=[memory.new_code(found)],
             ledger_address=found.data[0],
-            during=found.state,
+            during=ledger.REVERTING,  # threads may have been in there: it is never freed unseen
             after=ledger.RETIRED,
         ),
         patience,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from typing import Callable, List, Optional, Sequence, Tuple
 
-from ..errors import LivepatchError, Refused
+from ..errors import Gone, LivepatchError, Refused, Stranded
 from ..process.snapshot import Snapshot
 from ..tracee.check import Watched
 from ..tracee.stop import Outcome
@@ -68,6 +68,7 @@ def take_out(tracee: Tracee, found: Ledger, patience: Patience, between: Callabl
 
     :raises Busy, Refused, RolledBack, Stranded: as switch.perform; the patch is in the process as before
     """
+    switch.claim(tracee, found, ledger.APPLIED)
     try:
         return switch.perform(
             tracee,
@@ -81,9 +82,9 @@ def take_out(tracee: Tracee, found: Ledger, patience: Patience, between: Callabl
             patience,
             between,
         )
-    except LivepatchError as error:
-        if error.status != "stranded":
-            switch.set_state(tracee, found.data[0], ledger.APPLIED)
+    except (LivepatchError, Gone, OSError) as error:
+        if not isinstance(error, Stranded):
+            switch.withdraw(tracee, found.data[0], ledger.REVERTING, ledger.APPLIED)
         raise
 
 
@@ -92,6 +93,7 @@ def put_back(tracee: Tracee, found: Ledger, patience: Patience, between: Callabl
 
     :raises Busy, Refused, RolledBack, Stranded: as switch.perform; the patch is retired
     """
+    switch.claim(tracee, found, ledger.RETIRED)
     try:
         switch.perform(
             tracee,
@@ -103,15 +105,15 @@ def put_back(tracee: Tracee, found: Ledger, patience: Patience, between: Callabl
                     for part in site.ranges
                 ],
                 ledger_address=found.data[0],
-                during=ledger.SWITCHING,
+                during=ledger.REVERTING,  # threads have been in there: recover must not free it unseen
                 after=ledger.APPLIED,
             ),
             patience,
             between,
         )
-    except LivepatchError as error:
-        if error.status != "stranded":
-            switch.set_state(tracee, found.data[0], ledger.RETIRED)
+    except (LivepatchError, Gone, OSError) as error:
+        if not isinstance(error, Stranded):
+            switch.withdraw(tracee, found.data[0], ledger.REVERTING, ledger.RETIRED)
         raise
 
 

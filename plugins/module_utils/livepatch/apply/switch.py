@@ -22,6 +22,7 @@ from ..tracee.check import Watched
 from ..tracee.stop import Outcome, StoppedThread
 from ..tracee.tracee import Patience, Tracee
 from . import ledger
+from .ledger import Ledger
 from .plan import Jump
 
 
@@ -55,8 +56,6 @@ def perform(tracee: Tracee, switch: Switch, patience: Patience, between: Callabl
     :raises Stranded: and could not be taken back
     """
     set_state(tracee, switch.ledger_address, switch.during)
-    for jump in switch.jumps:
-        tracee.touch_code(jump.address)
 
     def still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
         for jump in switch.jumps:
@@ -67,6 +66,10 @@ def perform(tracee: Tracee, switch: Switch, patience: Patience, between: Callabl
                     f"at {jump.name} ({jump.address:#x}) stands {found.hex()} instead of {jump.old.hex()}",
                 )
         return None
+
+    still(())  # what was mapped there instead meanwhile must not be touched
+    for jump in switch.jumps:
+        tracee.touch_code(jump.address)
 
     def commit() -> None:
         done: List[Jump] = []
@@ -86,11 +89,39 @@ def _take_back(tracee: Tracee, done: Sequence[Jump], cause: OSError) -> None:
     try:
         for jump in reversed(done):
             tracee.write_code(jump.address, jump.old)
+    except ProcessLookupError:  # killed
+        raise
     except OSError as error:
         raise Stranded(
             "could_not_undo", f"writing the jumps failed ({cause}), and so did taking them back ({error})"
         ) from error
     raise RolledBack("failed_midway", f"writing the jumps failed: {cause}") from cause
+
+
+def claim(tracee: Tracee, mine: Ledger, state: int) -> None:
+    """See that a ledger is still the one that was read, after nobody else can change it any more.
+
+    Another livepatch may have taken the patch out, freed its memory and put the next one in the same place.
+
+    :raises Refused: ``in_use_by``; ``being_traced``
+    """
+    tracee.claim()
+    known = ledger.encode(mine)
+    known = known[: ledger.STATE_OFFSET] + ledger.state_bytes(state) + known[ledger.STATE_OFFSET + 8 :]
+    try:
+        same = tracee.memory.read(mine.data[0], len(known)) == known
+    except ProcessLookupError:
+        raise
+    except OSError:  # unmapped
+        same = False
+    if not same:
+        raise Refused("in_use_by", f"{mine.title} in process {tracee.pid} was changed while we looked")
+
+
+def withdraw(tracee: Tracee, ledger_address: int, during: int, before: int) -> None:
+    """After a switch that failed: the state that the ledger had, unless the switch came to its end all the same."""
+    if tracee.memory.read(ledger_address + ledger.STATE_OFFSET, 8) == ledger.state_bytes(during):
+        set_state(tracee, ledger_address, before)
 
 
 def set_state(tracee: Tracee, ledger_address: int, state: int) -> None:

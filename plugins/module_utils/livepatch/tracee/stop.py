@@ -33,6 +33,7 @@ _OPTIONS = ptrace.O_SYSGOOD | ptrace.O_CLONE
 # A thread that did not stop in time may sit in the kernel for seconds.  So long
 # we wait before we leave it to the kernel to cancel our request at our exit.
 _LATE_S = 5.0
+_TURN_S = 0.001  # for one of them, until the next is looked at
 
 
 class StoppedThread(NamedTuple):
@@ -85,8 +86,11 @@ class Stop:
         self._tasks = os.open(f"/proc/{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Forget the process; every thread but the anchor was let go by :meth:`attempt`."""
-        os.close(self._tasks)
+        """Forget the process; nobody but the anchor is ours any more."""
+        try:
+            self._settle()  # whoever came too late, or was seized and never stopped
+        finally:
+            os.close(self._tasks)
 
     @property
     def tids(self) -> List[int]:
@@ -97,6 +101,11 @@ class Stop:
     def holds_anchor(self) -> bool:
         """Whether the anchor is still alive and ours."""
         return self.anchor in self._regsets
+
+    def adopt(self, anchor: int) -> None:
+        """Another anchor, seized and running; the one before has ended or was let go."""
+        self.anchor = anchor
+        self._regsets[anchor] = ptrace.Regset(anchor)
 
     def gather(self) -> None:
         """Seize every thread that is not ours yet; nobody stops.
@@ -113,6 +122,7 @@ class Stop:
                 raise Gone(self.pid) from error
             if not sum([self._seize(tid) for tid in fresh]):
                 return
+        self._settle()  # a seized thread stops for every signal: none stays so while we wait
         raise Busy("threads_changing", f"process {self.pid} starts threads faster than they can be seized")
 
     def _seize(self, tid: int) -> bool:
@@ -138,7 +148,7 @@ class Stop:
         if tracer:
             raise Refused("being_traced", f"thread {tid} of process {self.pid} is traced by process {tracer}")
         if status.get("State", "?")[0] in "ZX":
-            self._zombies += 1
+            self._zombies += tid == self.pid  # any other is about to vanish from the count
             return False
         raise Refused("not_permitted", f"thread {tid} of process {self.pid} can not be traced: {error}")
 
@@ -234,6 +244,7 @@ class Stop:
             if status.event == ptrace.EVENT_STOP:
                 self._group_stopped |= status.group_stopped
                 self._asked.discard(tid)
+                self._mended.discard(tid)  # that was at a stop before
                 self._stopped.append(tid)
                 return None
             try:
@@ -323,9 +334,12 @@ class Stop:
         for tid in running:
             self._interrupt(tid)
         while self._asked:
-            if self._await(next(iter(self._asked)), deadline) is not None:
+            # In turn: those that stand still already must not wait for one that is late.
+            for tid in list(self._asked):
+                self._await(tid, min(deadline, time.monotonic() + _TURN_S))
+                self._let_go(list(self._stopped))
+            if time.monotonic() > deadline:
                 return  # the kernel cancels our request when we exit
-            self._let_go(list(self._stopped))
 
 
 @contextmanager

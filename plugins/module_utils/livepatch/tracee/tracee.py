@@ -9,6 +9,7 @@ each attempt to stop the process.
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -155,17 +156,23 @@ class Tracee:
 
         :raises Refused: ``being_traced``: somebody was faster; ``not_permitted``
         """
-        self._release()
         try:
             ptrace.seize(tid, OPTIONS)
         except ProcessLookupError:
             return False
         except PermissionError as error:
-            tracer = procfs.status(self.pid, tid).get("TracerPid", "0")
+            try:
+                status = procfs.status(self.pid, tid)
+            except ProcessLookupError:
+                return False
+            tracer = status.get("TracerPid", "0")
+            if status.get("State", "?")[0] in "ZX" or tracer == str(os.getpid()):
+                return False  # it is about to end; or it is ours, and came too late for a stop
             if tracer != "0":
                 what = f"thread {tid} of process {self.pid} is traced by process {tracer}"
                 raise Refused("being_traced", what) from error
             raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
+        self._release()  # not before: without any thread of ours a second livepatch would believe us dead
         self._anchor = tid
         return True
 
@@ -197,17 +204,18 @@ class Tracee:
         :raises Refused: the process can not be stopped
         :raises Gone: it has ended
         """
-        if self._anchor is None:
-            self._seize_any()
-        assert self._anchor is not None
+        anchor = self.claim()
         check = self._stack_check(watched)
         sharing = Sharing(self.pid, self._task)
-        stop = Stop(self.pid, self._anchor, self._filtered)
+        stop = Stop(self.pid, anchor, self._filtered)
         begin = time.monotonic()
         pause = _FIRST_PAUSE
         try:
             for attempt in range(1, patience.attempts + 1):
                 between()
+                if not stop.holds_anchor:
+                    self._anchor = None
+                    stop.adopt(self.claim())
                 blocker = sharing.look()
                 if blocker is None:
                     outcome = self._attempt(stop, check, sharing, still, commit, patience)
@@ -245,11 +253,18 @@ class Tracee:
 
         return stop.attempt(self._sleepers(stop.tids), patience.stop, check, alone_and_still, commit)
 
-    def _seize_any(self) -> None:
-        for tid in self._living():
+    def claim(self) -> int:
+        """Have an anchor: from here on a second livepatch sees us.
+
+        :raises Refused: ``being_traced``, ``not_permitted``
+        :raises Gone: the process has ended
+        """
+        for tid in self._living() if self._anchor is None else ():
             if self._take(tid):
-                return
-        raise Gone(self.pid)
+                break
+        if self._anchor is None:
+            raise Gone(self.pid)
+        return self._anchor
 
     def _sleepers(self, tids: Sequence[int]) -> List[int]:
         """Threads that wait in a system call right now."""
