@@ -112,10 +112,12 @@ def test_frames_go_up_to_the_one_without_a_return_address(cpu: Cpu) -> None:
     ]
 
 
-def test_a_return_address_of_zero_is_the_end(cpu: Cpu) -> None:
+def test_a_return_address_of_zero_is_no_end(cpu: Cpu) -> None:
+    """A wrong rule finds one easily, and whoever is beyond would go unseen."""
     unwinder, _ = unwinder_of(cpu)
-    frames, complete, _ = unwinder.unwind(registers_of(cpu, LEAF), stack_of(cpu, (0,)), STACK)
-    assert complete and len(frames) == 1
+    frames, complete, reason = unwinder.unwind(registers_of(cpu, LEAF), stack_of(cpu, (0, START + 5)), STACK)
+    assert not complete and "returns to 0" in reason
+    assert len(frames) == 1
 
 
 def test_a_return_address_belongs_to_the_call_before_it(cpu: Cpu) -> None:

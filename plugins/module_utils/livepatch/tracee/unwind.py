@@ -177,7 +177,9 @@ class Unwinder:
                 raise Stuck(f"the frame at {self._steps.place(look)} is below the one that it called")
             below = cfa
             if not pc:
-                return
+                # gdb takes that for the end.  But a rule that is one push behind reads whatever was
+                # pushed, and a zero is likely: i386 glibc's memcpy has such rules.  Real ends say so.
+                raise Stuck(f"{self._steps.place(look)} returns to 0")
             look = pc if signal else pc - 1
             if not count & 0x7F and time.monotonic() > deadline:
                 raise Stuck(f"no time to go beyond {count + 1} frames")
