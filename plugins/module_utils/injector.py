@@ -137,7 +137,10 @@ class Cache:
     def _forget_unused(self) -> None:
         """Remove bundles, and what came of them, that nobody has started for a month: each upgrade brings one."""
         for name in os.listdir(self._folder):
-            state = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            try:
+                state = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            except FileNotFoundError:  # another task's unfinished one
+                continue
             if name != _ARTIFACTS and time.time() - state.st_mtime > _UNUSED:
                 path = os.path.join(self.path, name)
                 if stat.S_ISDIR(state.st_mode):
