@@ -36,11 +36,15 @@ def level(request: pytest.FixtureRequest) -> str:
 
 
 def readelf(path: Path | str, *options: str) -> str:
-    return subprocess.run(["readelf", "-W", *options, str(path)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        ["readelf", "-W", *options, str(path)], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def built(pair: toolchain.Pair) -> Artifact:
-    request = BuildRequest(str(pair.target), "fix", "1", old_objects=[str(pair.old)], new_objects=[str(pair.new)])
+    request = BuildRequest(
+        str(pair.target), "fix", "1", old_objects=[str(pair.old)], new_objects=[str(pair.new)]
+    )
     return artifact_file.parse(pipeline.build(request))
 
 
@@ -58,7 +62,9 @@ def test_every_kind_of_target_gets_its_artifact(cpu: Cpu, linkage: str, level: s
     addresses = {row[7]: int(row[1], 16) for row in rows if len(row) == 8 and row[0][:-1].isdigit()}
     (code,) = manifest.functions[0].ranges
     assert code.address == addresses["work"]
-    assert code.sha256 == hashlib.sha256(TargetFile(str(pair.target)).read(code.address, code.size)).hexdigest()
+    assert (
+        code.sha256 == hashlib.sha256(TargetFile(str(pair.target)).read(code.address, code.size)).hexdigest()
+    )
 
     references = {each.symbol: each for each in manifest.references}
     assert references["calls"].address == addresses["calls"]
@@ -82,7 +88,9 @@ def test_the_artifact_is_an_object_that_binutils_understand(cpu: Cpu, tmp_path: 
     assert "DW_CFA_def_cfa" in readelf(path, "--debug-dump=frames")
     code = ".text.work"
     before, after = (
-        subprocess.run(["objcopy", "-O", "binary", "-j", code, each, "/dev/stdout"], stdout=subprocess.PIPE).stdout
+        subprocess.run(
+            ["objcopy", "-O", "binary", "-j", code, each, "/dev/stdout"], stdout=subprocess.PIPE
+        ).stdout
         for each in (pair.new, path)
     )
     assert before and (before == after or cpu.word == 4)  # i386: addends stand in the fields
@@ -104,7 +112,9 @@ def test_the_same_inputs_give_the_same_bytes(cpu: Cpu, tmp_path: Path) -> None:
 
 def test_the_target_without_build_id_is_known_by_its_text(cpu: Cpu, tmp_path: Path) -> None:
     workshop = Workshop(tmp_path / "shop", cpu, linking=("-shared", "-Wl,--build-id=none"))
-    patch = workshop.patch("int work(int x) { return x * 300 + 1; }", "int work(int x) { return x * 300 + 2; }")
+    patch = workshop.patch(
+        "int work(int x) { return x * 300 + 1; }", "int work(int x) { return x * 300 + 2; }"
+    )
     assert patch.manifest.target.build_id is None
     assert re.fullmatch("[0-9a-f]{64}", patch.manifest.target.text_sha256)
 
@@ -121,7 +131,9 @@ def test_words_that_the_dynamic_linker_writes_into_code_are_listed(tmp_path: Pat
         if len(row) >= 3 and row[2].startswith("R_386_")
         and 0 <= int(row[0], 16) - function.ranges[0].address < function.ranges[0].size
     ]  # fmt: skip
-    assert [(each.offset, each.size) for each in function.text_relocations] == [(each, 4) for each in sorted(inside)]
+    assert [(each.offset, each.size) for each in function.text_relocations] == [
+        (each, 4) for each in sorted(inside)
+    ]
     assert inside
 
 
@@ -185,7 +197,8 @@ def test_two_statics_of_one_name_get_names_of_their_own(cpu: Cpu, tmp_path: Path
     workshop = Workshop(tmp_path / "shop", cpu)
     unit = "static int counter; int %s(int x) { counter += x; return counter * %d; }"
     pairs = [
-        [workshop.object(unit % (name, age), name=f"{name}.c") for age in (1, 2)] for name in ("first", "second")
+        [workshop.object(unit % (name, age), name=f"{name}.c") for age in (1, 2)]
+        for name in ("first", "second")
     ]
     target = workshop.link(*(old for old, _ in pairs))
     old, new = ([str(pair[age]) for pair in pairs] for age in (0, 1))
@@ -198,11 +211,19 @@ def test_two_statics_of_one_name_get_names_of_their_own(cpu: Cpu, tmp_path: Path
 
 def test_new_code_calls_new_code_of_another_unit_directly(cpu: Cpu, tmp_path: Path) -> None:
     workshop = Workshop(tmp_path / "shop", cpu)
-    one, two = "int leaf(int x) { return x * 300 + %d; }", "int leaf(int); int work(int x) { return leaf(x) * %d; }"
-    pairs = [[workshop.object(unit % age, name=f"{number}.c") for age in (1, 2)] for number, unit in enumerate((one, two))]
+    one, two = (
+        "int leaf(int x) { return x * 300 + %d; }",
+        "int leaf(int); int work(int x) { return leaf(x) * %d; }",
+    )
+    pairs = [
+        [workshop.object(unit % age, name=f"{number}.c") for age in (1, 2)]
+        for number, unit in enumerate((one, two))
+    ]
     target = workshop.link(*(old for old, _ in pairs))
     old, new = ([str(pair[age]) for pair in pairs] for age in (0, 1))
-    patch = artifact_file.parse(pipeline.build(BuildRequest(str(target), "fix", "1", old_objects=old, new_objects=new)))
+    patch = artifact_file.parse(
+        pipeline.build(BuildRequest(str(target), "fix", "1", old_objects=old, new_objects=new))
+    )
     assert [each.name for each in patch.manifest.functions] == ["leaf", "work"]
     assert not patch.manifest.references and patch.manifest.write_order == (1, 0)
 
@@ -210,14 +231,27 @@ def test_new_code_calls_new_code_of_another_unit_directly(cpu: Cpu, tmp_path: Pa
 def livepatch(*words: object) -> tuple[int, dict[str, object]]:
     line = [sys.executable, "-m", "livepatch.build_main", *map(str, words)]
     done = subprocess.run(line, env=product.environment(), capture_output=True, text=True)
-    return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {"text": done.stdout + done.stderr}
+    return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {
+        "text": done.stdout + done.stderr
+    }
 
 
 def test_the_command_line_builds_and_inspects(cpu: Cpu, tmp_path: Path) -> None:
     pair = toolchain.pair("worker.c", "work.c", arch=cpu.name)
     dest = tmp_path / "fix.lp.o"
     inputs = ["--target", pair.target, "--old-objects", pair.old, "--new-objects", pair.new]
-    words = ["--name", "fix", "--version", "1.2", "--cve", "CVE-2026-0001", "--requires", "base=1", "--dest", dest]
+    words = [
+        "--name",
+        "fix",
+        "--version",
+        "1.2",
+        "--cve",
+        "CVE-2026-0001",
+        "--requires",
+        "base=1",
+        "--dest",
+        dest,
+    ]
     code, answer = livepatch("build", *inputs, *words, "--json")
     assert (code, answer["status"], answer["functions"]) == (0, "built", ["work"])
     code, answer = livepatch("inspect", dest, "--json")
@@ -229,7 +263,17 @@ def test_the_command_line_builds_and_inspects(cpu: Cpu, tmp_path: Path) -> None:
 
 def test_the_command_line_says_why_not(cpu: Cpu, tmp_path: Path) -> None:
     pair = toolchain.pair("worker.c", "work.c", arch=cpu.name)
-    words = ["--target", pair.target, "--name", "fix", "--version", "1", "--dest", tmp_path / "fix.lp.o", "--json"]
+    words = [
+        "--target",
+        pair.target,
+        "--name",
+        "fix",
+        "--version",
+        "1",
+        "--dest",
+        tmp_path / "fix.lp.o",
+        "--json",
+    ]
     code, answer = livepatch("build", *words, "--old-objects", pair.old, "--new-objects", pair.old)
     assert (code, answer["status"], answer["reason"]) == (3, "refused", "nothing_changed")
     code, answer = livepatch("build", *words, "--old-objects", pair.old)
@@ -240,3 +284,10 @@ def test_the_command_line_says_why_not(cpu: Cpu, tmp_path: Path) -> None:
     assert not (tmp_path / "fix.lp.o").exists()
     code, answer = livepatch("inspect", pair.old, "--json")
     assert (code, answer["reason"]) == (3, "artifact_malformed")
+
+
+def test_a_section_that_the_source_chose_gets_a_name_that_loaders_know(cpu: Cpu, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path / "shop", cpu)
+    unit = 'int __attribute__((section("hot_path"))) work(int x) { return x * 300 + %d; }'
+    patch = workshop.patch(unit % 1, unit % 2)
+    assert patch.elf.section(".text.hot_path") is not None

@@ -74,9 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="say what an artifact does", allow_abbrev=False)
     inspect.set_defaults(run=_inspect)
     inspect.add_argument("artifact", metavar="FILE")
+    for name in ("sign", "verify"):
+        later = commands.add_parser(name, allow_abbrev=False)
+        later.set_defaults(run=_not_built, json=False, name=name)
+        later.add_argument("words", nargs=argparse.REMAINDER)
     for command in (build, inspect):
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
+
+
+def _not_built(options: argparse.Namespace) -> int:
+    raise Refused("not_supported_yet", f"livepatch {options.name} is not supported yet")
 
 
 def _build(options: argparse.Namespace) -> int:

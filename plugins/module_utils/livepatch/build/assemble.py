@@ -37,6 +37,7 @@ from ..errors import Refused
 from . import eh_frame
 from .bind import Bound, Imported
 from .object_writer import ObjectWriter
+from .objects import Section
 from .request import BuildRequest, relation_of
 from .selection import Destination, GotBase, Own, Replaced, Selection
 from .target import TargetFile
@@ -54,7 +55,9 @@ def assemble(
     :raises Refused: ``no_unwind_tables``, ``throws_through``
     """
     return _Assembly(target.cpu, selection).to_bytes(
-        lambda symbols, references: _manifest(request, target, selection, order, compiler, symbols, references)
+        lambda symbols, references: _manifest(
+            request, target, selection, order, compiler, symbols, references
+        )
     )
 
 
@@ -88,7 +91,9 @@ class _Assembly:
     def _reserve_imports(self) -> None:
         """The process looks an import up by its name in this object, so nothing else may have that name."""
         imports = {link.to for links in self._selection.sections.values() for link in links}
-        for each in sorted((each for each in imports if isinstance(each, Imported)), key=lambda each: each.name):
+        for each in sorted(
+            (each for each in imports if isinstance(each, Imported)), key=lambda each: each.name
+        ):
             if each.name in self._names:
                 raise Refused("ambiguous_symbol", f"{each.name} is imported in two versions")
             self._names.add(each.name)
@@ -98,7 +103,12 @@ class _Assembly:
         header = section.header
         zeros = header.size if header.type == SHT_NOBITS else 0
         index = self._writer.section(
-            section.name, header.flags & _KEPT_FLAGS, section.data, header.align, header.entry_size, zeros
+            _kept_name(section),
+            header.flags & _KEPT_FLAGS,
+            section.data,
+            header.align,
+            header.entry_size,
+            zeros,
         )
         self._sections[key] = index
 
@@ -126,7 +136,7 @@ class _Assembly:
         section = self._sections[own.unit, symbol.section_index]
         size = symbol.size
         if symbol.type == STT_FUNC and not size:
-            size = new.functions[symbol.name].pieces[0].size
+            size = new.sections[symbol.section_index].header.size - symbol.value
         handle = self._writer.symbol(
             name, section, symbol.value, size, symbol.type,
             STB_LOCAL if symbol.type == STT_SECTION else STB_GLOBAL,
@@ -180,6 +190,18 @@ class _Assembly:
             self._writer.relocation(section, offset, kind, handle, addend)
 
 
+def _kept_name(section: Section) -> str:
+    """The section's name; in front of one that the source chose, what kind it is."""
+    if section.name.startswith((".text", ".rodata", ".data", ".bss")):
+        return section.name
+    kind = ".rodata"
+    if section.code:
+        kind = ".text"
+    elif section.header.flags & SHF_WRITE:
+        kind = ".bss" if section.header.type == SHT_NOBITS else ".data"
+    return kind + "." + section.name.lstrip(".")
+
+
 def _manifest(
     request: BuildRequest,
     target: TargetFile,
@@ -203,9 +225,7 @@ def _manifest(
             soname=target.elf.soname,
             type="ET_EXEC" if target.elf.type == ET_EXEC else "ET_DYN",
         ),
-        functions=tuple(
-            _function(target, selection, each, symbol) for each, symbol in zip(selection.replaced, symbols)
-        ),
+        functions=tuple(_function(target, each, symbol) for each, symbol in zip(selection.replaced, symbols)),
         references=tuple(references),
         write_order=tuple(order),
         hooks=Hooks(),
@@ -219,7 +239,7 @@ def _manifest(
     )
 
 
-def _function(target: TargetFile, selection: Selection, each: Replaced, symbol: str) -> Function:
+def _function(target: TargetFile, each: Replaced, symbol: str) -> Function:
     ranges, text_relocations = [], []
     for index, (address, size) in enumerate(each.ranges):
         ranges.append(Range(address, size, hashlib.sha256(target.read(address, size)).hexdigest()))
@@ -228,7 +248,7 @@ def _function(target: TargetFile, selection: Selection, each: Replaced, symbol: 
     return Function(
         name=each.old_name,
         symbol=symbol,
-        file=selection.units[each.unit].unit,
+        file=each.file,
         ranges=tuple(ranges),
         text_relocations=tuple(text_relocations),
         entry_safe=False,

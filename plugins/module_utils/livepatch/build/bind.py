@@ -85,7 +85,8 @@ class Binder:
             raise Refused("ambiguous_symbol", f"the target's code has {where} at {_hex(said)}")
         if said and listed and not said <= listed:
             raise Refused(
-                "symbol_mismatch", f"the target's code has {where} at {_hex(said)}, its symbols at {_hex(listed)}"
+                "symbol_mismatch",
+                f"the target's code has {where} at {_hex(said)}, its symbols at {_hex(listed)}",
             )
         found = said or listed
         if not found:

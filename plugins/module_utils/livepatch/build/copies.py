@@ -101,7 +101,9 @@ def _check_inlined_by_name(
     if declared != unit.file:
         if not dwarf.exists:
             what = f"{each.old_name} is defined in {declared or 'an unknown file'}"
-            raise Refused("no_debug_info", f"{what}, which other units may include; the target's DWARF would tell")
+            raise Refused(
+                "no_debug_info", f"{what}, which other units may include; the target's DWARF would tell"
+            )
         _check_inlined(dwarf, unit, each, replaced)
     for copy in _copies(unit, each, declared):
         if copy.inside not in inside:
@@ -120,5 +122,6 @@ def _copies(unit: Unit, each: Replaced, declared: str) -> Iterator[Inlined]:
 
 def _left_behind(unit: Unit, copy: Inlined, where: str) -> Refused:
     return Refused(
-        "copies_remain", f"{unit.file}: {copy.inside} has an inlined copy of {copy.name}{where} and stays as it is"
+        "copies_remain",
+        f"{unit.file}: {copy.inside} has an inlined copy of {copy.name}{where} and stays as it is",
     )

@@ -103,6 +103,15 @@ class DebugInfo:
         """Whether the file has any."""
         return self._dwarf is not None
 
+    def refuse_link_time_optimisation(self) -> None:
+        """What gcc made of all units at once corresponds to no object, and may be inlined anywhere.
+
+        :raises Refused: ``lto_objects``
+        """
+        for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
+            if type_text.text(cu.get_top_DIE(), "producer").startswith("GNU GIMPLE"):
+                raise Refused("lto_objects", f"{self.path} was made by link-time optimisation")
+
     def units(self, file: str | None = None) -> Iterator[Unit]:
         """The units, or those compiled from a source file of this name (its folder does not count)."""
         if self._dwarf is None:
@@ -168,10 +177,12 @@ def _relocated(path: str) -> tuple[bytes, bool]:
             if entry is None or entry.formula is not ABSOLUTE:
                 continue  # a thread-local variable has no address to compare
             at = section.offset + each.offset
-            field = content[at : at + entry.width]
+            field = bytes(content[at : at + entry.width])
             addend = entry.implicit_addend(field) if each.addend is None else each.addend
             value = symbols[each.symbol_index].value + addend
-            content[at : at + entry.width] = (value & (1 << 8 * entry.width) - 1).to_bytes(entry.width, "little")
+            content[at : at + entry.width] = (value & (1 << 8 * entry.width) - 1).to_bytes(
+                entry.width, "little"
+            )
     return bytes(content), True
 
 

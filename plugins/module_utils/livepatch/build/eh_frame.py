@@ -41,7 +41,9 @@ def cut(read: ObjectFile, sections: Set[int]) -> Table:
     """
     index = next((i for i, each in enumerate(read.sections) if each.name == NAME), None)
     if index is None:
-        raise Refused("no_unwind_tables", f"{read.path} has no {NAME}; compile with -fasynchronous-unwind-tables")
+        raise Refused(
+            "no_unwind_tables", f"{read.path} has no {NAME}; compile with -fasynchronous-unwind-tables"
+        )
     data = read.sections[index].data
     fields = {each.offset: each for each in read.fields(index)}
     records = list(_records(read, data))
@@ -65,7 +67,9 @@ def cut(read: ObjectFile, sections: Set[int]) -> Table:
         found.add(owner.symbol.section_index)
     for section in sorted(sections - found):
         if read.functions_in(section) and not _is_thunk(read, section):
-            raise Refused("no_unwind_tables", f"{read.path} has no unwind entry for {read.sections[section].name}")
+            raise Refused(
+                "no_unwind_tables", f"{read.path} has no unwind entry for {read.sections[section].name}"
+            )
     return Table(bytes(result), tuple(kept))
 
 

@@ -76,7 +76,10 @@ def is_padding(cpu: Cpu, code: bytes) -> bool:
     """Whether a run of bytes consists of whole no-ops and int3 alone."""
     end = 0
     for instruction in decode(cpu, code):
-        no_op = instruction.mnemonic == "nop" or (instruction.mnemonic, instruction.operands) == ("xchg", "ax, ax")
+        no_op = instruction.mnemonic == "nop" or (instruction.mnemonic, instruction.operands) == (
+            "xchg",
+            "ax, ax",
+        )
         if not no_op and instruction.mnemonic != "int3":
             return False
         end = instruction.end

@@ -65,7 +65,9 @@ def check_variables(old: Unit, new: Unit) -> None:
         gone = sorted(old.variables[name] - new.variables[name])
         if gone:
             after = sorted(new.variables[name])[0]
-            raise Refused("data_changed", f"{new.file}: {name}: its type {readable(gone[0])} became {readable(after)}")
+            raise Refused(
+                "data_changed", f"{new.file}: {name}: its type {readable(gone[0])} became {readable(after)}"
+            )
 
 
 def changed_prototypes(difference: Difference, old: Unit, new: Unit) -> set[str]:

@@ -47,7 +47,7 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     new, unit = _compiled(request, target)
     written = sorted(name for name in new.functions if not names.is_thunk(name))
     there = [(name, _placed(target, new.functions[name])) for name in written]
-    replaced = [_replaced(target, name, new.functions[name], found) for name, found in there if found]
+    replaced = [_replaced(target, dwarf, name, new.functions[name], found) for name, found in there if found]
     if not replaced:
         raise Refused("nothing_changed", f"{request.patch_source} defines no function that {target.path} has")
     for variable in new.objects:
@@ -56,7 +56,7 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     names_inside = tuple(each.name for each in replaced)
     added = tuple(sorted(set(new.functions) - set(names_inside)))
     difference = Difference(new, new, {}, names_inside, added, (), Pairing({}, frozenset()), ())
-    homes = [_home(dwarf, each) for each in replaced]
+    homes = [_home(dwarf, each.match.symbol) for each in replaced]
     for each, home in zip(replaced, homes):
         limits.check_layouts(home, unit)
         _check_prototype(each.old_name, home, unit)
@@ -79,7 +79,9 @@ def _compiled(request: BuildRequest, target: TargetFile) -> tuple[ObjectFile, Un
         path = os.path.join(folder, "patch.o")
         command = [request.cc, bits, *_FLAGS, *position, *request.cflags, "-o", path, source]
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
         except OSError as error:
             raise Refused("compile_failed", f"{request.cc}: {error.strerror}") from error
         if done.returncode:
@@ -110,17 +112,20 @@ def _placed(target: TargetFile, function: Function) -> TargetSymbol | None:
     return found if found is not None and found.function else None
 
 
-def _replaced(target: TargetFile, name: str, new: Function, found: TargetSymbol) -> Replaced:
+def _replaced(
+    target: TargetFile, dwarf: DebugInfo, name: str, new: Function, found: TargetSymbol
+) -> Replaced:
     ranges = [placing.with_room(target, name, found.address, found.size)]
     ranges += [(each.address, each.size) for each in target.named(name + ".cold") if each.file == found.file]
-    return Replaced(0, name, new, Match(new, found, tuple(address for address, _ in ranges)), tuple(ranges))
+    match = Match(new, found, tuple(address for address, _ in ranges))
+    return Replaced(0, name, new, match, tuple(ranges), _home(dwarf, found).name)
 
 
-def _home(dwarf: DebugInfo, each: Replaced) -> Unit:
+def _home(dwarf: DebugInfo, symbol: TargetSymbol) -> Unit:
     """The unit of the target that a replaced function is in."""
-    unit = dwarf.unit_at(each.match.addresses[0])
+    unit = dwarf.unit_at(symbol.address)
     if unit is None:
-        raise Refused("no_debug_info", f"{dwarf.path} has no DWARF of {each.old_name}")
+        raise Refused("no_debug_info", f"{dwarf.path} has no DWARF of {symbol.name}")
     return unit
 
 
@@ -136,13 +141,16 @@ def _check_prototype(name: str, target_unit: Unit, unit: Unit) -> None:
 def _check_local(target: TargetFile, symbol: TargetSymbol, home: Unit) -> None:
     """i386: gcc passes arguments of local functions in registers (gcc(1), regparm; ix86_function_regparm)."""
     if names.clone_kinds(symbol.name):
-        raise Refused("private_abi", f"{symbol.name} is a copy that the compiler made, with a convention of its own")
+        raise Refused(
+            "private_abi", f"{symbol.name} is a copy that the compiler made, with a convention of its own"
+        )
     if target.cpu.word == 8 or symbol.symbol.binding != STB_LOCAL:
         return
     found = home.find(symbol.name, symbol.address)
     if found is None or not all(found.arguments_in_memory):
         raise Refused(
-            "private_abi", f"{symbol.name} of {home.file} is local and takes arguments in registers, or may do so"
+            "private_abi",
+            f"{symbol.name} of {home.file} is local and takes arguments in registers, or may do so",
         )
 
 

@@ -16,6 +16,7 @@ from typing import Iterator, NamedTuple
 from ..elf import STB_LOCAL
 from ..elf.symbols import Symbol
 from ..errors import Refused
+from . import names
 from .objects import Field, Function, ObjectFile, Piece
 from .target import TargetFile, TargetSymbol
 
@@ -75,14 +76,20 @@ def locate(target: TargetFile, read: ObjectFile, function: Function) -> Match:
     """
     candidates = _candidates(target, read, function)
     if not candidates:
-        raise Refused("symbol_not_found", f"{target.debug_path} has no function {function.name} of {read.unit}")
+        raise Refused(
+            "symbol_not_found", f"{target.debug_path} has no function {function.name} of {read.unit}"
+        )
     answers = [_compare(target, read, function, symbol) for symbol in candidates]
     matches = [each for each in answers if isinstance(each, Match)]
     if not matches:
-        raise Refused("code_differs", f"{read.path}: {function.name} is not what {target.path} has: {answers[0]}")
+        raise Refused(
+            "code_differs", f"{read.path}: {function.name} is not what {target.path} has: {answers[0]}"
+        )
     if len(matches) > 1:
         where = " and ".join(f"{each.address:#x}" for each in candidates)
-        raise Refused("ambiguous_symbol", f"{target.path} has the code of {read.unit}: {function.name} at {where}")
+        raise Refused(
+            "ambiguous_symbol", f"{target.path} has the code of {read.unit}: {function.name} at {where}"
+        )
     return matches[0]
 
 
@@ -100,14 +107,20 @@ def _compare(target: TargetFile, read: ObjectFile, function: Function, symbol: T
     addresses = [symbol.address]
     for piece in function.pieces[1:]:
         name = function.name + ".cold"
-        cold = [each for each in target.named(name) if each.file in (read.unit, "") and each.size == piece.size]
+        cold = [
+            each for each in target.named(name) if each.file in (read.unit, "") and each.size == piece.size
+        ]
         if len(cold) != 1:
-            raise Refused("several_ranges", f"{target.debug_path} has {len(cold)} symbols {name} of {read.unit}")
+            raise Refused(
+                "several_ranges", f"{target.debug_path} has {len(cold)} symbols {name} of {read.unit}"
+            )
         addresses.append(cold[0].address)
     for piece, address in zip(function.pieces, addresses):
-        mismatch = compare_code(target, read, piece, address)
-        if mismatch is not None:
-            return str(mismatch)
+        difference = compare_code(target, read, piece, address) or _compare_referents(
+            target, read, piece, address
+        )
+        if difference is not None:
+            return str(difference)
     if symbol.size not in (0, function.pieces[0].size):
         return f"it has {function.pieces[0].size} bytes in the object and {symbol.size} in the target"
     return Match(function, symbol, tuple(addresses))
@@ -143,6 +156,41 @@ def _may_become(ours: bytes, theirs: bytes, at: int) -> bool:
     return found in _BECOMES.get(opcode, ()) or (opcode in _BINARY and found in (opcode, 0x81))
 
 
+def _compare_referents(target: TargetFile, read: ObjectFile, piece: Piece, address: int) -> str | None:
+    """Masked fields hide what they point at: the strings must be the same, and the names of what is called."""
+    for field in read.fields(piece.section):
+        if not piece.start <= field.offset < piece.start + piece.size:
+            continue
+        value = _value(target, read, field, address + field.offset - piece.start)
+        if value is None:
+            continue
+        spot = read.spot(field)
+        where = (
+            value - field.symbol.value
+        ) & target.cpu.mask  # of what the object has at the section's start
+        at = f"at offset {field.offset - piece.start:#x} "
+        if spot.kind == "content" and read.sections[spot.section].merged:
+            ours, _ = read.sections[spot.section].entry_at(spot.offset)
+            theirs = target.peek((where + field.point) & target.cpu.mask, len(ours))
+            if theirs is not None and read.sections[spot.section].strings and ours != theirs:
+                return at + f"the object refers to {ours[:40]!r} and the target to {theirs[:40]!r}"
+        elif spot.symbol is not None and spot.section == spot.symbol.section_index:
+            there = target.names_at((where + spot.symbol.value) & target.cpu.mask)
+            if there and not _is_named(read, spot.symbol, there):
+                return at + f"the object refers to {spot.symbol.name} and the target to {min(there)}"
+    return None
+
+
+def _is_named(read: ObjectFile, symbol: Symbol, there: set[str]) -> bool:
+    """Whether the object knows a symbol, or another one at the same place, by one of these names."""
+    if names.without_numbers(symbol.name) in map(names.without_numbers, there):
+        return True
+    place = (symbol.section_index, symbol.value)
+    return symbol.defined and any(
+        (each.section_index, each.value) == place and each.name in there for each in read.symbols
+    )
+
+
 def evidence(target: TargetFile, read: ObjectFile, match: Match) -> Iterator[tuple[Symbol, int]]:
     """The local symbols that a matched function refers to, each with its address as the linker wrote it."""
     for piece, address in zip(match.function.pieces, match.addresses):
@@ -164,5 +212,7 @@ def _value(target: TargetFile, read: ObjectFile, field: Field, place: int) -> in
     if formula is None or place in target.dynamic_relocations:
         return None
     stored = int.from_bytes(target.read(place, read.width(field.type)), "little", signed=True)
-    base = {"S + A": 0, "S + A - P": place, "L + A - P": place, "S + A - GOT": target.got_base}.get(formula.text)
+    base = {"S + A": 0, "S + A - P": place, "L + A - P": place, "S + A - GOT": target.got_base}.get(
+        formula.text
+    )
     return None if base is None else stored + base - field.addend

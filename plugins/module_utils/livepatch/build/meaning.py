@@ -32,9 +32,7 @@ class Reader:
 
     def code(self, function: Function) -> Meaning:
         """A function's code."""
-        return tuple(
-            self._bytes(piece.section, piece.start, piece.size) for piece in function.pieces
-        )
+        return tuple(self._bytes(piece.section, piece.start, piece.size) for piece in function.pieces)
 
     def data(self, symbol: Symbol) -> Meaning:
         """A variable: whether it is thread-local and writable, its size, its initial value."""
@@ -91,9 +89,7 @@ class Reader:
 
     def _bytes(self, section: int, start: int, size: int) -> Meaning:
         data = bytearray(self._object.sections[section].data[start : start + size])
-        fields = [
-            each for each in self._object.fields(section) if start <= each.offset < start + size
-        ]
+        fields = [each for each in self._object.fields(section) if start <= each.offset < start + size]
         for field in fields:
             place = field.offset - start
             width = min(self._object.width(field.type), len(data) - place)

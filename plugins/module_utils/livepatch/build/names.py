@@ -15,7 +15,9 @@ import re
 _CLONE = re.compile(r"\.(constprop|isra|part|lto_priv|localalias|cold)(\.\d+)?")
 _NUMBER = re.compile(r"\.\d+$")
 _COLD = re.compile(r"\.cold(\.\d+)?$")
-_MADE_BY_COMPILER = re.compile(r"^(\.L.*|C|CSWTCH|switch\.table.*|__func__|__FUNCTION__|__PRETTY_FUNCTION__)(\.\d+)*$")
+_MADE_BY_COMPILER = re.compile(
+    r"^(\.L.*|C|CSWTCH|switch\.table.*|__func__|__FUNCTION__|__PRETTY_FUNCTION__)(\.\d+)*$"
+)
 
 
 def source_name(name: str) -> str:

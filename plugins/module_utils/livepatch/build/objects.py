@@ -91,6 +91,11 @@ class Section:
         return bool(self.header.flags & SHF_MERGE)
 
     @property
+    def strings(self) -> bool:
+        """Whether it holds NUL-terminated strings."""
+        return bool(self.header.flags & SHF_STRINGS)
+
+    @property
     def writable(self) -> bool:
         """Whether the program may write to it; what is read-only once it is relocated is not."""
         return bool(self.header.flags & SHF_WRITE) and not self.name.startswith(".data.rel.ro")
@@ -103,7 +108,7 @@ class Section:
     def entry_at(self, point: int) -> tuple[bytes, int]:
         """Of a merged section: the string from here on, or the whole constant and where in it this is."""
         width = self.header.entry_size or 1
-        if self.header.flags & SHF_STRINGS:
+        if self.strings:
             end = point
             while any(self.data[end : end + width]):
                 end += width
@@ -264,7 +269,12 @@ class ObjectFile:
                 past = instruction.end - each.offset
             branch = instruction is not None and instruction.branch
             yield Field(
-                each.offset, each.type, self.symbols[each.symbol_index], self._addend(section, each), past, branch
+                each.offset,
+                each.type,
+                self.symbols[each.symbol_index],
+                self._addend(section, each),
+                past,
+                branch,
             )
 
     def _addend(self, section: Section, relocation: Relocation) -> int:
@@ -370,4 +380,6 @@ def architecture(elf: ElfFile) -> Cpu:
         return cpu
     if elf.machine == EM_X86_64:
         raise Refused("x32", f"{elf.name} is an x32 file (EM_X86_64 with ELFCLASS32)")
-    raise Refused("wrong_architecture", f"{elf.name} is for e_machine {elf.machine}, ELF class {elf.elf_class}")
+    raise Refused(
+        "wrong_architecture", f"{elf.name} is for e_machine {elf.machine}, ELF class {elf.elf_class}"
+    )

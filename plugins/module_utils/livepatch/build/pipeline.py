@@ -60,7 +60,10 @@ def make(request: BuildRequest) -> Built:
     request.check()
     target = TargetFile(request.target, request.debuginfo)
     dwarf = DebugInfo(target.debug_path)
-    proposal = manual.propose(request, target, dwarf) if request.patch_source else _compared(request, target, dwarf)
+    dwarf.refuse_link_time_optimisation()
+    proposal = (
+        manual.propose(request, target, dwarf) if request.patch_source else _compared(request, target, dwarf)
+    )
     selection = select(proposal.units, proposal.replaced, proposal.binder)
     limits.check_exceptions(selection, proposal.debug)
     order = write_order([each.old_name for each in proposal.replaced], proposal.constraints)
@@ -74,7 +77,7 @@ def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Pr
     debug = gather(target, dwarf, units)
     prototypes = [limits.check(unit, each) for unit, each in zip(units, debug)]
     binder = Binder(target, [each.old for each in units])
-    replaced = placing.replaced(target, units, binder)
+    replaced = placing.replaced(target, units, debug, binder)
     copies.check(target, dwarf, units, debug, replaced)
     old_debug = [each.old for each in debug]
     convention.check(units, old_debug, replaced)

@@ -12,9 +12,12 @@ from .bind import Binder
 from .compare import Difference
 from .selection import Replaced
 from .target import TargetFile
+from .unit_dwarf import UnitDwarf
 
 
-def replaced(target: TargetFile, units: Sequence[Difference], binder: Binder) -> list[Replaced]:
+def replaced(
+    target: TargetFile, units: Sequence[Difference], debug: Sequence[UnitDwarf], binder: Binder
+) -> list[Replaced]:
     """Every function whose code changed, by unit and name.
 
     :raises Refused: ``code_differs``, ``symbol_not_found``, ``ambiguous_symbol``, ``several_ranges``,
@@ -27,7 +30,8 @@ def replaced(target: TargetFile, units: Sequence[Difference], binder: Binder) ->
             match = binder.function(difference.old, old)
             ranges = [(address, piece.size) for address, piece in zip(match.addresses, old.pieces)]
             ranges[0] = with_room(target, name, *ranges[0])
-            found.append(Replaced(unit, name, old, match, tuple(ranges)))
+            file = (debug[unit].shipped or debug[unit].old).name
+            found.append(Replaced(unit, name, old, match, tuple(ranges), file))
     return found
 
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Sequence, Union
 
+from ..cpu.relocations import ABSOLUTE, RELATIVE
 from ..elf import STB_LOCAL, STT_TLS
 from ..errors import Refused
 from . import names
-from .bind import Binder, Bound, InTarget
+from .bind import Binder, Bound, Imported, InTarget
 from .compare import Difference
 from .match import Match
 from .objects import Field, Function, Section, Spot, has_place
@@ -57,6 +58,7 @@ class Replaced:
     old: Function
     match: Match
     ranges: tuple[tuple[int, int], ...]  # (address, size) in the target
+    file: str  # as the target's build named it
 
     @property
     def old_name(self) -> str:
@@ -137,7 +139,15 @@ class _Selector:
             # Within a unit as the compiler wrote it; from another unit by the symbol's name.
             own = Own(unit, found.symbol.index) if home == unit else to
             return Link(found.offset, found.type, found.addend, own)
-        start = spot.symbol.value if spot.symbol is not None and has_place(found.symbol) else found.symbol.value
+        narrow = kind.width < new.cpu.word and kind.formula in (ABSOLUTE, RELATIVE)
+        if isinstance(to, Imported) and narrow and not found.branch:
+            raise Refused(
+                "relocation_overflow",
+                f"{new.path}: {section.name}+{found.offset:#x} needs {to.name} of {to.library} within 2 GiB",
+            )
+        start = (
+            spot.symbol.value if spot.symbol is not None and has_place(found.symbol) else found.symbol.value
+        )
         return Link(found.offset, found.type, found.addend + found.symbol.value - start, to)
 
     def _at_home(self, unit: int, spot: Spot) -> tuple[int, Spot]:
@@ -172,11 +182,15 @@ class _Selector:
         old_name = difference.functions.get(function.name)
         if old_name is None or names.is_thunk(function.name):
             if old_name is None and use.takes_address:
-                self._warn(f"{use} takes the address of the new function {function.name}: a revert takes it away")
+                self._warn(
+                    f"{use} takes the address of the new function {function.name}: a revert takes it away"
+                )
             self._take_function(unit, function.name)
             return own
         if spot.offset or spot.name != function.name:
-            raise Refused("code_differs", f"{use} leads into {function.name} at {spot.offset:#x}, which stays as it is")
+            raise Refused(
+                "code_differs", f"{use} leads into {function.name} at {spot.offset:#x}, which stays as it is"
+            )
         old = difference.old.functions[old_name]
         if not function.local:
             return self._binder.named(old_name, difference.unit)
@@ -189,12 +203,16 @@ class _Selector:
         if symbol.type == STT_TLS:
             raise Refused("unsupported_relocation", f"{use}: {symbol.name} is thread-local")
         if symbol.index in difference.variables.undecided:
-            raise Refused("ambiguous_symbol", f"{use}: {symbol.name} may be one of several variables of that name")
+            raise Refused(
+                "ambiguous_symbol", f"{use}: {symbol.name} may be one of several variables of that name"
+            )
         old = difference.variables.old.get(symbol.index)
         if old is not None:
             return self._binder.variable(difference.old, old)
         if not has_place(symbol):
-            raise Refused("unsupported_relocation", f"{use}: {symbol.name} is common; compile with -fno-common")
+            raise Refused(
+                "unsupported_relocation", f"{use}: {symbol.name} is common; compile with -fno-common"
+            )
         section = difference.new.sections[symbol.section_index]
         neighbours = [each for each in difference.new.objects if each.section_index == symbol.section_index]
         others = [each.name for each in neighbours if each.value != symbol.value]
@@ -204,7 +222,9 @@ class _Selector:
                 f"{difference.new.path}: {symbol.name} shares section {section.name} with {others[0]}",
             )
         if section.writable:
-            self._warn(f"{difference.unit}: {symbol.name} is new; the state that it should hold does not exist yet")
+            self._warn(
+                f"{difference.unit}: {symbol.name} is new; the state that it should hold does not exist yet"
+            )
         self._take(unit, symbol.section_index)
         return Own(unit, symbol.index)
 

@@ -47,8 +47,10 @@ def pair(old: ObjectFile, new: ObjectFile, same: Mapping[str, str], changed: Map
         elif others:
             several.add(name)
     for new_name, old_name in same.items():
-        before, after = (list(_variables(*each)) for each in
-                         ((old, old.functions[old_name]), (new, new.functions[new_name])))
+        before, after = (
+            list(_variables(*each))
+            for each in ((old, old.functions[old_name]), (new, new.functions[new_name]))
+        )
         for first, second in zip(before, after):
             if shared_object_name(second) in several:
                 _agree(pairs, second, first, f"{new.unit}: {new_name}")
@@ -87,7 +89,12 @@ def _agree(pairs: dict[int, Symbol], new: Symbol, old: Symbol, who: str) -> None
 
 
 def _pair_leftovers(
-    pairs: dict[int, Symbol], old: ObjectFile, new: ObjectFile, before: Function, after: Function, several: set[str]
+    pairs: dict[int, Symbol],
+    old: ObjectFile,
+    new: ObjectFile,
+    before: Function,
+    after: Function,
+    several: set[str],
 ) -> None:
     """One variable of a name left on both sides of a changed function: the same."""
     taken = {symbol.index for symbol in pairs.values()}

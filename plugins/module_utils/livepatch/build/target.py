@@ -19,6 +19,7 @@ from ..elf import (
     STT_FILE,
     STT_FUNC,
     STT_GNU_IFUNC,
+    STT_OBJECT,
     STT_SECTION,
     STV_DEFAULT,
     Malformed,
@@ -146,7 +147,9 @@ class TargetFile:
     def functions_of(self, file: str) -> list[TargetSymbol]:
         """The local functions of a source file."""
         found = [each for some in self._by_name.values() for each in some]
-        return [each for each in found if each.function and each.symbol.binding == STB_LOCAL and each.file == file]
+        return [
+            each for each in found if each.function and each.symbol.binding == STB_LOCAL and each.file == file
+        ]
 
     def next_symbol(self, address: int) -> int:
         """The lowest address above this one at which a function or a section of code begins or ends."""
@@ -163,6 +166,26 @@ class TargetFile:
             return self.elf.read(address, size)
         except Malformed as error:
             raise Refused("code_differs", f"{self.path}: {error}") from error
+
+    def peek(self, address: int, size: int) -> bytes | None:
+        """Bytes of the file at a link-time address, or None where it has none."""
+        try:
+            return self.elf.read(address, size)
+        except Malformed:
+            return None
+
+    def names_at(self, address: int) -> set[str]:
+        """The names of what begins at an address."""
+        return self._names_by_address.get(address, set())
+
+    @cached_property
+    def _names_by_address(self) -> dict[int, set[str]]:
+        found: dict[int, set[str]] = {}
+        for name, symbols in self._by_name.items():
+            for each in symbols:
+                if each.symbol.type in (STT_FUNC, STT_GNU_IFUNC, STT_OBJECT):
+                    found.setdefault(each.address, set()).add(name)
+        return found
 
     @cached_property
     def got_base(self) -> int | None:

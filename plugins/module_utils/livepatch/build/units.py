@@ -33,10 +33,11 @@ def differences(request: BuildRequest, target: TargetFile) -> list[Difference]:
     for unit in units:
         if unit.data:
             raise Refused("data_changed", "; ".join(unit.data))
-    changed = [_with_whole_functions(unit) for unit in units]
-    if not any(each.changed for each in changed):
-        raise Refused("nothing_changed", "no function that the target has differs between old and new objects")
-    return changed
+    if not any(each.changed for each in units):
+        raise Refused(
+            "nothing_changed", "no function that the target has differs between old and new objects"
+        )
+    return [_with_whole_functions(unit) for unit in units if _matters(unit)]
 
 
 def _pairs(old: Sequence[str], new: Sequence[str], target: TargetFile) -> list[tuple[ObjectFile, ObjectFile]]:
@@ -69,17 +70,25 @@ def _decided(normal: Difference, by: Difference) -> Difference:
         ]
         if len(found) != 1:
             raise Refused(
-                "objects_do_not_pair", f"{normal.unit}: {name} differs with -D__LINE__=0 and is not in the normal pair"
+                "objects_do_not_pair",
+                f"{normal.unit}: {name} differs with -D__LINE__=0 and is not in the normal pair",
             )
         changed.append(found[0])
     return dataclasses.replace(normal, changed=tuple(changed), data=by.data)
 
 
+def _matters(unit: Difference) -> bool:
+    """Whether a unit has anything that the target does not have."""
+    return bool(
+        unit.changed or unit.added or any(each.index not in unit.variables.old for each in unit.new.objects)
+    )
+
+
 def _with_whole_functions(unit: Difference) -> Difference:
     """A function that gcc split (``f``, ``f.part.0``) is replaced whole, even where one half is the same."""
-    split = {
-        names.source_name(name) for name in unit.changed
-    } & {names.source_name(name) for name in unit.functions if "part" in names.clone_kinds(name)}
+    split = {names.source_name(name) for name in unit.changed} & {
+        names.source_name(name) for name in unit.functions if "part" in names.clone_kinds(name)
+    }
     more = {
         name
         for name in unit.functions
