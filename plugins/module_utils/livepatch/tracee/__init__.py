@@ -1,3 +1,23 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: BSD-2-Clause
-"""A process that we hold: stop and go, calls made in its name, stacks."""
+"""A process that we hold: stop and go, calls made in its name, stacks.
+
+==============  ===========================================================
+``tracee``      a process that we hold; what the other files are for
+``thread``      one seized thread and the stop that it is in
+``remote``      system calls made by a thread for us, safe against our death
+``gadgets``     instructions of the process that such a call borrows
+``stacks``      which stacks have room for its frame
+``rseq``        code that must not be broken off
+``seccomp``     what filters say about calls that we are about to make
+``restart``     what a stop does to system calls, and how to make good for it
+``descriptors`` what such calls have made, reached from outside
+``stop``        all threads, stopped for an instant
+``sharing``     who else runs on the same memory
+``check``       is a stopped thread inside code that is about to change?
+``scan``        the quick look at stacks
+``unwind``      the frames of one thread; ``steps``: what it knows of an address
+``tables``      where unwind rules come from; ``vdso``, ``leaf``: code without
+``references``  does anything still lead into a piece of memory?
+==============  ===========================================================
+"""

@@ -11,6 +11,7 @@ what it can not unwind is in the way.
 
 from __future__ import annotations
 
+import time
 from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..cpu import Cpu
@@ -45,6 +46,7 @@ class StackCheck:
     :param restorers: addresses that a signal handler returns to; one on a stack means that another
         stack may lie beneath
     :param describe: tid -> "thread 123 (name)"
+    :param limit: seconds that unwinding may take at each call; what is not known by then is in the way
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class StackCheck:
         own_stack: Callable[[StoppedThread], Optional[Tuple[int, int]]],
         restorers: Sequence[int],
         describe: Callable[[int], str],
+        limit: float,
     ) -> None:
         self.pid = pid
         self.cpu = cpu
@@ -64,6 +67,7 @@ class StackCheck:
         self._unwinder = unwinder
         self._own_stack = own_stack
         self._describe = describe
+        self._limit = limit
         self._pointers = Scanner(cpu.word, self._ranges)
         self._triggers = Scanner(cpu.word, [*self._ranges, *((address, address) for address in restorers)])
         self._reader = BulkReader(pid, _MOST_TOGETHER)
@@ -80,11 +84,12 @@ class StackCheck:
                 if any(start <= pc < end for start, end in self._ranges):
                     return self._in_the_way(thread, pc)
                 suspects.append((thread, None))
+        deadline = time.monotonic() + self._limit
         looked: Set[int] = set()
         for thread, span in suspects:
             if thread.tid not in looked:
                 looked.add(thread.tid)
-                blocker = self._unwind(thread, span)
+                blocker = self._unwind(thread, span, deadline)
                 if blocker is not None:
                     return blocker
         return None
@@ -124,14 +129,16 @@ class StackCheck:
             begin = end
         return result
 
-    def _unwind(self, thread: StoppedThread, span: Optional[Tuple[int, int]]) -> Optional[Busy]:
+    def _unwind(
+        self, thread: StoppedThread, span: Optional[Tuple[int, int]], deadline: float
+    ) -> Optional[Busy]:
         registers = thread.registers
         if span is None:
-            frames, complete, reason = self._unwinder.unwind(registers)
+            frames, complete, reason = self._unwinder.unwind(registers, deadline=deadline)
         else:
             begin, length = span
             stack = memoryview(self._reader.buffer)[begin : begin + length]
-            frames, complete, reason = self._unwinder.unwind(registers, stack, registers[self.cpu.sp])
+            frames, complete, reason = self._unwinder.unwind(registers, stack, registers[self.cpu.sp], deadline)
         hits = inside(frames, self._ranges)
         if hits:
             return self._in_the_way(thread, hits[0][0])

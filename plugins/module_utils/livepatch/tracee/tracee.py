@@ -205,7 +205,7 @@ class Tracee:
         :raises Gone: it has ended
         """
         anchor = self.claim()
-        check = self._stack_check(watched)
+        check = self._stack_check(watched, patience.stop)
         sharing = Sharing(self.pid, self._task)
         stop = Stop(self.pid, anchor, self._filtered)
         begin = time.monotonic()
@@ -277,7 +277,7 @@ class Tracee:
                 continue
         return result
 
-    def _stack_check(self, watched: Sequence[Watched]) -> StackCheck:
+    def _stack_check(self, watched: Sequence[Watched], limit: float) -> StackCheck:
         mappings = self.mappings()
         stack_map = StackMap(mappings, self.pid)
         unwinder = Unwinder(self.cpu, self._code(mappings), self.memory.read)
@@ -291,6 +291,7 @@ class Tracee:
             lambda thread: stack_map.guess(thread.tid, thread.registers[sp]),
             gadgets.restorers(self.cpu, mappings, self._exe, self.memory.read),
             self._describe,
+            limit,
         )
 
     def _code(self, mappings: Sequence[procfs.Mapping]) -> List[Code]:
