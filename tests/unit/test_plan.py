@@ -5,129 +5,20 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
-import hashlib
 import inspect
-import itertools
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from livepatch.apply import ledger, plan
-from livepatch.apply.plan import Facts, Stamp
-from livepatch.artifact import file as artifact_file
 from livepatch.cpu import Cpu
 from livepatch.errors import Refused
-from tests import artifacts
-
-# What the manifest of tests/artifacts.py says about its target: check() with a cold part, and answer().
-CHECK, COLD, ANSWER = 0x1240, 0x1100, 0x12A0
-# The object of tests/artifacts.py is not position-independent: it wants to stand below 2 GiB.
-BIAS = {"x86_64": 0x1000_0000, "i386": 0x5655_5000}
-GAP = {"x86_64": (0x1012_0000, 0x1011_0000), "i386": (0x5667_0000, 0x5666_0000)}  # text, data
-STAMP = Stamp("uid 0", "2026-11-22T16:32:00Z", "for a test")
-
-
-class Target:
-    """A target made of bytes: its file, and a process that maps it.
-
-    :ivar memory: link-time address of each range -> what stands there in the process
-    """
-
-    def __init__(self, cpu: Cpu) -> None:
-        self.cpu = cpu
-        self.document = artifacts.document(cpu.name)
-        self.document["requires"] = []
-        self.document["write_order"] = [0, 1]
-        self.file = {CHECK: _code(96), COLD: _code(16), ANSWER: _code(32)}
-        self.memory: dict[int, bytes] = {}
-        self.settle()
-
-    def settle(self) -> None:
-        """Manifest and memory as they are for this file, relocations not yet done."""
-        for function in self.document["functions"]:
-            for part in function["ranges"]:
-                content = self.file[part["address"]]
-                part.update(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        self.memory = dict(self.file)
-
-    def write(self, address: int, at: int, content: bytes) -> None:
-        """Change what the process has in memory."""
-        code = bytearray(self.memory[address])
-        code[at : at + len(content)] = content
-        self.memory[address] = bytes(code)
-
-    def from_file(self, address: int, size: int) -> bytes | None:
-        for start, content in self.file.items():
-            if start <= address and address + size <= start + len(content):
-                return content[address - start :][:size]
-        return None
-
-    def facts(self, **changes: Any) -> Facts:
-        bias = BIAS[self.cpu.name]
-        facts = Facts(
-            cpu=self.cpu,
-            image_start=bias,
-            bias=bias,
-            code=self.memory,
-            from_file=self.from_file,
-            has_rule=lambda address: True,
-            symbols={"limit": bias + 0x4010, "helper": bias + 0x1400, "printf": bias + 0x10_0000},
-            find_gap=lambda layout: GAP[self.cpu.name],
-            installed=[],
-            unproven=("function_on_stack",),
-        )
-        return dataclasses.replace(facts, **changes)
-
-    def artifact(self) -> artifact_file.Artifact:
-        return artifact_file.parse(artifacts.artifact(self.cpu.name, self.document))
-
-    def plan(self, **changes: Any) -> plan.Plan:
-        return plan.make(self.artifact(), self.facts(**changes), STAMP)
-
-    def refusal(self, **changes: Any) -> tuple[str, str]:
-        """The reason, and what is said beside it."""
-        with pytest.raises(Refused) as caught:
-            self.plan(**changes)
-        return caught.value.reason, caught.value.what
-
-
-def _code(size: int) -> bytes:
-    """Bytes that nobody mistakes for others: no two runs of eight are equal."""
-    return bytes(itertools.islice(itertools.chain(b"\x55\x89\xe5", itertools.cycle(range(1, 251))), size))
+from tests.planning import ANSWER, BIAS, CHECK, COLD, GAP, STAMP, Target, bytes_of_code, ours
 
 
 @pytest.fixture
 def target(cpu: Cpu) -> Target:
     return Target(cpu)
-
-
-def ours(target: Target, **changes: Any) -> ledger.Ledger:
-    """A ledger of another patch, which replaced other functions of this target, changed as asked."""
-    site = ledger.Site(
-        "elsewhere",
-        "",
-        BIAS[target.cpu.name] + 0x9000,
-        "90" * 5,
-        "e9" + "00" * 4,
-        0x1000,
-        [{"address": BIAS[target.cpu.name] + 0x9000, "size": 64, "sha256": "00" * 32}],
-        [],
-    )
-    record = ledger.Record(
-        artifact="ee" * 32,
-        name="neighbour",
-        version="3",
-        target={"build_id": None, "text_sha256": "00" * 32, "name": "libdaemon.so.1.2"},
-        image_start=BIAS[target.cpu.name],
-        sites=[site],
-        eh_frame=(0, 0),
-        by="uid 0",
-        at="2026-11-22T16:00:00Z",
-        comment="",
-    )
-    return ledger.Ledger(ledger.APPLIED, (0, 0), (0, 0), dataclasses.replace(record, **changes))
 
 
 # What a plan says
@@ -313,7 +204,7 @@ def test_the_endbr_of_the_other_mode_is_no_endbr(target):
     ("endbr", "size", "fits"), [(0, 4, False), (0, 5, True), (4, 8, False), (4, 9, True)]
 )
 def test_a_function_needs_room_for_the_jump(target, endbr, size, fits):
-    target.file[ANSWER] = (target.cpu.endbr[:endbr] + _code(32))[:size]
+    target.file[ANSWER] = (target.cpu.endbr[:endbr] + bytes_of_code(32))[:size]
     target.settle()
     if fits:
         assert target.plan().jumps[1].address == BIAS[target.cpu.name] + ANSWER + endbr
@@ -368,94 +259,6 @@ def test_every_range_needs_an_unwind_rule(target, address):
     assert asked[-1] == address  # asked by link-time address
 
 
-# Neighbours
-
-
-def test_patches_of_other_functions_are_no_hindrance(target):
-    assert target.plan(installed=[ours(target)]).functions == ["check", "answer"]
-
-
-def sharing(target: Target, address: int, size: int) -> ledger.Ledger:
-    """Another patch that has replaced a function here (link-time address)."""
-    start = address + BIAS[target.cpu.name]
-    (site,) = ours(target).record.sites
-    return ours(
-        target,
-        sites=[
-            dataclasses.replace(
-                site,
-                name="theirs",
-                address=start,
-                ranges=[{"address": start, "size": size, "sha256": "00" * 32}],
-            )
-        ],
-    )
-
-
-@pytest.mark.parametrize(
-    ("address", "size", "shares"),
-    [
-        (ANSWER, 32, True),
-        (ANSWER + 31, 1, True),
-        (ANSWER - 8, 9, True),
-        (COLD, 16, True),
-        (ANSWER + 32, 16, False),
-        (COLD - 16, 16, False),
-    ],
-)
-def test_two_patches_never_share_a_byte(target, address, size, shares):
-    installed = [sharing(target, address, size)]
-    if shares:
-        assert target.refusal(installed=installed) == ("stacking", "neighbour 3 has replaced theirs already")
-    else:
-        target.plan(installed=installed)
-
-
-@pytest.mark.parametrize("version", ["1.0.2", "1.0.1"])
-def test_another_build_or_version_of_this_patch_must_go_first(target, version):
-    reason, what = target.refusal(installed=[ours(target, name="daemon-fix", version=version)])
-    assert (reason, f"daemon-fix {version}" in what) == ("stacking", True)
-
-
-@pytest.mark.parametrize(("version", "matters"), [("2", True), ("2.0", False), (None, True)])
-def test_a_patch_that_we_conflict_with(target, version, matters):
-    target.document["conflicts"] = [{"name": "neighbour", "version": version}]
-    installed = [ours(target, version="2")]
-    if matters:
-        reason, what = target.refusal(installed=installed)
-        assert (reason, "neighbour 2" in what) == ("conflicts", True)
-    else:
-        target.plan(installed=installed)
-
-
-@pytest.mark.parametrize(("version", "matters"), [("1.0.2", True), ("1.0", False), (None, True)])
-def test_a_patch_that_conflicts_with_us(target, version, matters):
-    installed = [ours(target, conflicts=[{"name": "daemon-fix", "version": version}])]
-    if matters:
-        reason, what = target.refusal(installed=installed)
-        assert (reason, "neighbour 3" in what) == ("conflicts", True)
-    else:
-        target.plan(installed=installed)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "there", "enough"),
-    [(None, "3", True), ("3", "3", True), ("4", "3", False), (None, None, False)],
-)
-def test_a_patch_that_we_require(target, wanted, there, enough):
-    target.document["requires"] = [{"name": "neighbour", "version": wanted}]
-    installed = [] if there is None else [ours(target, version=there)]
-    if enough:
-        assert target.plan(installed=installed).ledger.record.requires == target.document["requires"]
-    else:
-        reason, what = target.refusal(installed=installed)
-        assert (reason, "neighbour" in what) == ("requires", True)
-
-
-def test_what_a_neighbour_requires_is_its_own_affair(target):
-    target.plan(installed=[ours(target, requires=[{"name": "somebody", "version": None}])])
-
-
 # Addresses
 
 
@@ -482,11 +285,11 @@ def test_addresses_stay_in_the_word_of_the_architecture(target):
     assert found.ledger.record.sites[1].ranges[0]["address"] == ANSWER - 0x1000
 
 
-def test_every_refusal_of_the_planner_is_held_by_a_test_here():
+def test_every_refusal_of_the_planner_is_held_by_a_test():
     words = {
         node.args[0].value
         for node in ast.walk(ast.parse(inspect.getsource(plan)))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refused"
     }
-    text = Path(__file__).read_text()
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_plan*.py"))
     assert [word for word in words if f'"{word}"' not in text] == []
