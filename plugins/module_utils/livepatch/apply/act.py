@@ -9,6 +9,7 @@ is one more switch.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence
 
@@ -23,6 +24,10 @@ from .ledger import Ledger
 
 if TYPE_CHECKING:
     from .job import Job
+
+
+# A process that was killed takes its memory down within this time, seconds.
+_ENDING_S = 1.0
 
 
 def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
@@ -63,7 +68,7 @@ def _one(job: Job, case: Case, cancel: Cancel) -> None:
                 assert case.plan is not None
                 case.switched("applied", apply_one.put_in(tracee, case.plan, patience_of(job), cancel.check))
     except (Gone, ProcessLookupError):
-        case.gone()
+        gone(case)
     except Busy as busy:
         case.failed_with(busy, skip=job.parameters["on_busy"] == "skip")
     except LivepatchError as error:
@@ -71,6 +76,18 @@ def _one(job: Job, case: Case, cancel: Cancel) -> None:
     except OSError as error:
         # Whatever had begun was undone on the way here, or is in the ledger for recover.
         case.failed_with(RolledBack("failed_midway", str(error)))
+
+
+def gone(case: Case) -> None:
+    """A thread has ended: the first of all, or the only one.  Only if the memory went with it the process has."""
+    until = time.monotonic() + _ENDING_S
+    while case.snapshot is not None and case.snapshot.memory.alive():
+        if time.monotonic() > until:
+            what = f"threads of process {case.report.pid} ended while they were worked with"
+            case.failed_with(Busy("threads_changing", what))
+            return
+        time.sleep(0.01)
+    case.gone()
 
 
 def _recover(job: Job, case: Case, tracee: Tracee, cancel: Cancel) -> None:

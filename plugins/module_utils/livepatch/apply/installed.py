@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List
 from ..loading.load import Leftovers, bears_our_name, leftovers
 from ..process.snapshot import Snapshot, memory_task
 from . import ledger
-from .ledger import Damaged, Ledger
+from .ledger import Damaged, Ledger, Site
 
 Read = Callable[[int, int], bytes]
 
@@ -131,4 +131,14 @@ def _state(found: Ledger, read_memory: Read) -> str:
 
 def stands(found: Ledger, read_memory: Read) -> bool:
     """Whether all jumps of a patch are there."""
-    return all(read_memory(site.address, len(site.new_bytes)) == site.new_bytes for site in found.record.sites)
+    return all(code_at(read_memory, site) == site.new_bytes for site in found.record.sites)
+
+
+def code_at(read_memory: Read, site: Site) -> bytes:
+    """What stands where a jump was written; nothing where its library was unloaded since."""
+    try:
+        return read_memory(site.address, len(site.new_bytes))
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return b""

@@ -93,7 +93,9 @@ def run_job(data: Mapping[str, Any]) -> Report:
         identity.check_expected(job.parameters["expected_plan"], report.plans)
         if job.writes:
             act.carry_out(job, cases, cancel)
-            for _ in range(_ROUNDS if job.command == "apply" else 0):
+            for _ in range(_ROUNDS if job.command in ("apply", "revert") else 0):
+                if job.parameters["all_or_nothing"] and any(case.failed for case in cases):
+                    break  # nothing, then
                 newcomers = survey.newcomers(job, artifacts, cases)
                 if not newcomers:
                     break

@@ -27,7 +27,7 @@ from ..errors import Refused
 from ..loading import load
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, memory, revert_one, switch
-from .installed import Installed
+from .installed import Installed, code_at
 from .ledger import Ledger, Site
 from .switch import Switch
 
@@ -82,9 +82,10 @@ def _finish(
 
 def _stands(tracee: Tracee, site: Site) -> bool:
     """:raises Refused: ``code_differs``: neither old nor new bytes stand there"""
-    here = tracee.memory.read(site.address, len(site.new_bytes))
+    here = code_at(tracee.memory.read, site)
     if here not in (site.old_bytes, site.new_bytes):
-        raise Refused("code_differs", f"at {site.name} stands {here.hex()}, neither the old code nor the patch's jump")
+        what = f"at {site.name} stands {here.hex() or 'nothing'}, neither the old code nor the patch's jump"
+        raise Refused("code_differs", what)
     return here == site.new_bytes
 
 

@@ -13,6 +13,7 @@ from ..tracee.check import Watched
 from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, memory, switch
+from .installed import code_at
 from .ledger import Ledger, Site
 from .plan import Jump
 from .switch import Switch
@@ -34,10 +35,11 @@ def check_standing(tracee_read: Callable[[int, int], bytes], found: Ledger,
     :raises Refused: ``code_differs``
     """
     for site in found.record.sites:
-        here = tracee_read(site.address, len(site.new_bytes))
+        here = code_at(tracee_read, site)
         if here != site.new_bytes:
             raise Refused(
-                "code_differs", f"at {site.name} stands {here.hex()} instead of the jump {site.new} of {found.title}"
+                "code_differs",
+                f"at {site.name} stands {here.hex() or 'nothing'} instead of the jump {site.new} of {found.title}",
             )
         check_old_bytes(tracee_read, found, site, from_file)
 

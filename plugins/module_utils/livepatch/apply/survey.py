@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Callable, Dict, List, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Tuple
 
 from ..artifact.file import Artifact
-from ..errors import Gone, Interrupted, LivepatchError, Refused
+from ..errors import Gone, Interrupted, LivepatchError, Refused, RolledBack
 from ..process import fitness, targets
 from ..process.snapshot import Snapshot, take
 from ..process.targets import Found, Identity, Verdict
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 _NOT_NEEDED = frozenset({"target_not_mapped", "build_id_mismatch", "kernel_thread", "exiting"})
 
 
-def look(job: Job, artifacts: Sequence[Artifact]) -> List[Case]:
+def look(job: Job, artifacts: Sequence[Artifact], known: Collection[Tuple[int, int]] = ()) -> List[Case]:
     """All cases, in order of PID.
 
+    :param known: (PID, start time) of processes that are left alone
     :raises UsageError: the selection of processes makes no sense
     """
     if job.command in ("list", "recover") and not artifacts:
-        cases = [case for found in _everybody(job) for case in _patched(job, found)]
+        cases = [case for found in _everybody(job, known) for case in _patched(job, found)]
     else:
-        cases = [_look_at(job, artifact, found) for artifact in artifacts for found in _wanted(job, artifact)]
-        cases += [case for name in _names(job) for found in _everybody(job) for case in _named(job, name, found)]
+        cases = [_look_at(job, artifact, found) for artifact in artifacts for found in _wanted(job, artifact, known)]
+        cases += [
+            case for name in _names(job) for found in _everybody(job, known) for case in _named(job, name, found)
+        ]
     return sorted(cases, key=lambda case: case.report.pid)
 
 
@@ -52,19 +55,26 @@ def out_of_sight(case: Case) -> bool:
 
 
 def newcomers(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> List[Case]:
-    """Processes that have come since: forked before the switch, they run the old code."""
-    known = {(case.report.pid, case.report.start_time) for case in cases}
-    fresh = [case for case in look(job, artifacts) if (case.report.pid, case.report.start_time) not in known]
-    return [case for case in fresh if case.report.status != "gone"]
+    """Processes that have come since: forked before the switch, they run the code that was there before it.
+
+    One that was gone and is there again has executed a program anew.
+    """
+    known = {(case.report.pid, case.report.start_time) for case in cases if case.report.status != "gone"}
+    return [case for case in look(job, artifacts, known) if case.report.status not in ("gone", "absent")]
 
 
-def _everybody(job: Job) -> List[Found]:
-    return targets.find(job.parameters["processes"])
+def _everybody(job: Job, known: Collection[Tuple[int, int]]) -> List[Found]:
+    return _others(targets.find(job.parameters["processes"]), known)
 
 
-def _wanted(job: Job, artifact: Artifact) -> List[Found]:
+def _wanted(job: Job, artifact: Artifact, known: Collection[Tuple[int, int]]) -> List[Found]:
     target = artifact.manifest.target
-    return targets.find(job.parameters["processes"], Identity(target.build_id, target.text_sha256, target.name))
+    wanted = Identity(target.build_id, target.text_sha256, target.name)
+    return _others(targets.find(job.parameters["processes"], wanted), known)
+
+
+def _others(every: Sequence[Found], known: Collection[Tuple[int, int]]) -> List[Found]:
+    return [found for found in every if (found.pid, found.start_time) not in known]
 
 
 def _names(job: Job) -> List[str]:
@@ -92,7 +102,11 @@ def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
         predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
         _predict(job, case, lambda: predict(job, case))
     except (Gone, ProcessLookupError):
-        case.gone()
+        act.gone(case)
+    except PermissionError as error:
+        case.failed_with(Refused("not_permitted", f"process {found.pid} may not be looked at: {error}"))
+    except OSError as error:  # of one process, which is no reason to say nothing of the others
+        case.failed_with(RolledBack("failed_midway", f"process {found.pid}: {error}"))
     except LivepatchError as error:
         by_number = "pid" in job.parameters["processes"]
         unwanted = _NOT_NEEDED if case.snapshot is not None else _NOT_NEEDED | {"not_permitted"}
@@ -120,6 +134,8 @@ def _patched(job: Job, found: Found) -> List[Case]:
         return []
     except PermissionError as error:
         case.failed_with(Refused("not_permitted", f"process {found.pid} may not be looked at: {error}"))
+    except OSError as error:
+        case.failed_with(RolledBack("failed_midway", f"process {found.pid}: {error}"))
     except LivepatchError as error:
         case.failed_with(error)
     if case.report.reason == "not_permitted" and "pid" not in job.parameters["processes"]:
@@ -136,14 +152,23 @@ def _named(job: Job, name: str, found: Found) -> List[Case]:
     """The cases of a process for a revert of a patch that was given by name or id."""
     cases = _patched(job, found)
     for case in cases:
+        there = case.installed
+        if there is not None and case.failed:
+            ledgers = [each for each in there.ledgers if each not in there.retired]  # recover could not help
+        else:
+            ledgers = there.in_force if there is not None else []
         matching = [
-            each for each in (case.installed.in_force if case.installed else [])
+            each for each in ledgers
             if each.record.name == name or (len(name) >= 8 and each.record.artifact.startswith(name))
         ]  # fmt: skip
+        if case.failed and (there is None or there.damaged):
+            return cases
         if not matching:
             return []
         case.report.artifact = matching[-1].title
         case.report.functions = [site.name for site in matching[-1].record.sites]
+        if case.failed:
+            return cases
         try:
             _plan_revert(case, matching[-1])
         except LivepatchError as error:
@@ -195,7 +220,7 @@ def _collect_retired(job: Job, case: Case) -> None:
     try:
         fitness.check(case.snapshot)
         act.recover_first(job, case.snapshot, case.installed)
-    except LivepatchError:
+    except (LivepatchError, OSError):
         return
     _snapshot(job, case)
 

@@ -114,7 +114,7 @@ class Memory:
         """
         if self._writable < 0:
             self._writable = self._open(os.O_RDWR)
-            if not self._alive():
+            if not self.alive():
                 self.close_writable()
                 raise ProcessLookupError(errno.ESRCH, f"the memory of process {self.pid} is gone")
 
@@ -124,8 +124,8 @@ class Memory:
             os.close(self._writable)
         self._writable = -1
 
-    def _alive(self) -> bool:
-        """Where the address space is gone a read gives nothing, else it fails at address 0 (mem_rw)."""
+    def alive(self) -> bool:
+        """Whether there is the address space; if not, a read gives nothing, else it fails at address 0 (mem_rw)."""
         try:
             return bool(os.pread(self._descriptor, 1, 0))
         except OSError:
