@@ -12,32 +12,42 @@
 #include <unistd.h>
 
 extern int waiting(int);
-static int gate[2], told[2];
+static int starts[2], gate[2], answers[2];
 
-static void *inside(void *unused)
+/* Which thread this is, then the result of the call that it was started for; the thread stays. */
+static void *calls(void *unused)
 {
+    char byte;
     int tid = syscall(SYS_gettid);
-    CHECK(write(told[1], &tid, sizeof tid) == sizeof tid);
-    return (void *)(long)waiting(gate[0]);
+    while (read(starts[0], &byte, 1) == 1) {
+        CHECK(write(answers[1], &tid, sizeof tid) == sizeof tid);
+        int result = waiting(gate[0]);
+        CHECK(write(answers[1], &result, sizeof result) == sizeof result);
+    }
+    return unused;
+}
+
+static int answer(void)
+{
+    int number;
+    CHECK(read(answers[0], &number, sizeof number) == sizeof number);
+    return number;
 }
 
 int main(void)
 {
     pthread_t thread;
-    CHECK(!pipe(gate) && !pipe(told));
+    CHECK(!pipe(starts) && !pipe(gate) && !pipe(answers));
+    CHECK(!pthread_create(&thread, NULL, calls, NULL));
     say("ready");
     for (;;) {
         const char *line = hear();
         if (after(line, "enter")) {
-            int tid;
-            CHECK(!pthread_create(&thread, NULL, inside, NULL));
-            CHECK(read(told[0], &tid, sizeof tid) == sizeof tid);
-            say("entering %d", tid);
+            CHECK(write(starts[1], "", 1) == 1);
+            say("entering %d", answer());
         } else if (after(line, "leave")) {
-            void *result;
             CHECK(write(gate[1], "", 1) == 1);
-            CHECK(!pthread_join(thread, &result));
-            say("left %ld", (long)result);
+            say("left %d", answer());
         }
     }
 }
