@@ -253,10 +253,20 @@ plan:
   description: What would be done, by groups of processes that are alike; for O(expected_plan).
   returned: when one artifact was given
   type: dict
+plans:
+  description: The plan of each artifact.
+  returned: always
+  type: list
+  elements: dict
 plan_sha256:
-  description: The plan's identity.
+  description: The identity of the plans, all together.
   returned: when there is a plan
   type: str
+unseen:
+  description: Number of processes that may not be looked at without becoming root.
+  returned: always
+  type: int
+  sample: 0
 details_path:
   description: A file on the host that holds the whole report, where it was cut.
   returned: always

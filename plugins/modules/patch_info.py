@@ -105,6 +105,11 @@ artifacts:
   returned: always
   type: list
   elements: dict
+unseen:
+  description: Number of processes that may not be looked at without becoming root.
+  returned: always
+  type: int
+  sample: 0
 details_path:
   description: A file on the host that holds the whole report, where it was cut.
   returned: always
