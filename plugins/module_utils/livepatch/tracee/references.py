@@ -13,7 +13,7 @@ stacks and where stacks have been.  Function pointers lead to the start of one.
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..cpu import Cpu
 from ..elf.frames import FrameTable
@@ -46,12 +46,12 @@ def bodies(cpu: Cpu, eh_frame: int, size: int, read: Callable[[int, int], bytes]
 
 
 def areas(
-    pid: int, tid: int, mappings: Iterable[Mapping], stack_pointers: Sequence[int], wanted: Wanted
+    pid: int, tid: int, mappings: Iterable[Mapping], unused: Sequence[Range], wanted: Wanted
 ) -> List[Range]:
     """What there is to look through, in order of address.
 
     :param tid: a living thread
-    :param stack_pointers: of all threads; below them a stack holds nothing alive
+    :param unused: below the stack pointers of stacks that are proven: nothing there is alive
     :raises ProcessLookupError: the process is gone
     """
     own = {start for start, _ in wanted.whole}
@@ -59,10 +59,16 @@ def areas(
     for mapping in mappings:
         if not mapping.writable or mapping.start in own:
             continue
-        inside = sorted(sp for sp in stack_pointers if mapping.start <= sp < mapping.end)
-        start = inside[0] & -procfs.PAGE if inside else mapping.start
-        for first, last in procfs.touched(pid, tid, start, mapping.end):
-            result.append((max(first, inside[0] & -8) if inside else first, last))
+        start = mapping.start
+        gaps: Dict[int, int] = {}  # of several stack pointers on what looks like one stack, the lowest counts
+        for low, high in unused:
+            if mapping.start <= low < mapping.end:
+                gaps[low] = min(high, gaps.get(low, high))
+        for low, high in [*sorted(gaps.items()), (mapping.end, mapping.end)]:
+            if start < low:
+                for first, last in procfs.touched(pid, tid, start & -procfs.PAGE, low):
+                    result.append((max(first, start), last))
+            start = max(start, high & -8)
     return result
 
 

@@ -368,8 +368,18 @@ class Tracee:
             for name, value in zip(self.cpu.register_names, thread.registers):
                 if wanted.leads(value):
                     return f"{name} of {self._describe(thread.tid)} is {value:#x}, in the patch's memory"
-        where = references.areas(
-            self.pid, self._task, self.mappings(), [thread.registers[sp] - below for thread in threads], wanted
-        )
+        mappings = self.mappings()
+        stack_map = StackMap(mappings, self.pid)
+        unused = []
+        for thread in threads:
+            # Only below a stack of its own: a heap may hold others' (alternate stacks, pthread_attr_setstack).
+            try:
+                block = stacks.thread_pointer(thread.tid, thread.cpu, thread.registers)
+            except OSError:  # it has none
+                continue
+            stack = stack_map.prove(thread.tid, thread.registers[sp], block)
+            if stack is not None:
+                unused.append((stack.low, max(stack.low, thread.registers[sp] - below)))
+        where = references.areas(self.pid, self._task, mappings, unused, wanted)
         found = references.find(self.memory, where, wanted, self.cpu.word)
         return None if found is None else f"the word at {found[0]:#x} is {found[1]:#x}, in the patch's memory"
