@@ -82,6 +82,13 @@ def test_a_command_line_says_what_a_job_says(sent):
     assert job["by"].startswith("command line:")
 
 
+def test_who_types_is_a_text_whatever_the_environment_holds(sent, monkeypatch):
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("USER", "j\xfcrg\udcff")
+    program.main(["list"])
+    assert sent[0]["by"] == "command line:j\xfcrg\\udcff"
+
+
 def test_what_is_not_said_is_left_to_the_job(sent):
     program.main(["revert", "daemon-fix"])
     assert sent[0]["parameters"] == {"processes": {}}
@@ -208,7 +215,21 @@ def test_a_job_on_stdin_is_answered_in_one_line(monkeypatch, capsys, sent):
     assert (code, answer["message"], sent) == (0, "done", [{"format": 1, "command": "list"}])
 
 
-@pytest.mark.parametrize("text", ["", "{", "nonsense", "{} {}", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "nonsense",
+        "{} {}",
+        "[" * 100_000,
+        # what two readers could see differently
+        '{"format": 1, "command": "list", "command": "apply"}',
+        '{"format": NaN, "command": "list"}',
+        '{"format": 1, "command": "list", "host": "\\ud800"}',
+        '{"format": 1, "command": "list", "by": "\\udcff"}',
+    ],
+)
 def test_what_is_no_json_is_wrong_usage(monkeypatch, capsys, sent, text):
     code, answer = from_stdin(monkeypatch, capsys, text)
     assert (code, answer["exit_code"], sent) == (2, 2, [])

@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 import tempfile
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from . import report as reporting
 from .apply.job import COMMANDS, SELECTION_KEYS, run_job
@@ -57,7 +57,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run_from_stdin() -> int:
     try:
-        job = json.loads(sys.stdin.read())
+        job = _read_job(sys.stdin.read())
     except (ValueError, RecursionError) as error:
         whole = _misused(None, f"the job on stdin is no JSON: {error}")
     else:
@@ -67,6 +67,27 @@ def _run_from_stdin() -> int:
         answer["details_path"] = _kept(whole)
     sys.stdout.write(reporting.line(answer) + "\n")
     return int(answer["exit_code"])
+
+
+def _read_job(text: str) -> Any:
+    """The job, if nobody could read another one in the same text (``docs/formats.md``, "JSON, everywhere").
+
+    :raises ValueError, RecursionError: it is no such JSON
+    """
+    job = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    json.dumps(job, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    return job
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
 
 
 def _kept(report: Mapping[str, Any]) -> Optional[str]:
@@ -118,9 +139,15 @@ def _job(options: argparse.Namespace) -> Dict[str, Any]:
         "direction": "revert" if getattr(options, "revert", False) else "apply",
         "artifacts": getattr(options, "artifacts", []),
         "host": os.uname().nodename,
-        "by": f"command line:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}",
+        "by": f"command line:{_user()}",
         "parameters": parameters,
     }
+
+
+def _user() -> str:
+    """Who types, as a text that a ledger can hold: the environment may be any bytes."""
+    name = os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _saved(path: str) -> Any:
