@@ -17,6 +17,7 @@ import pytest
 
 from livepatch.apply import ledger
 from livepatch.apply.ledger import Damaged, Ledger, Record, Site
+from livepatch.errors import Refused
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "ledgers"
 
@@ -314,10 +315,11 @@ def test_a_body_that_is_not_canonical_json_is_not_believed(body):
     assert "body is damaged" in damage_of(written_down(body, data=(DATA[0], room)), (DATA[0], DATA[0] + room))
 
 
-def test_a_ledger_that_is_too_long_is_not_made():
+def test_a_ledger_that_is_too_long_is_refused_by_name():
     long = dataclasses.replace(the_ledger().record, comment="x" * ledger.MAX_BODY)
-    with pytest.raises(ValueError, match="too long"):
+    with pytest.raises(Refused, match=r"daemon-fix 1\.0\.2") as caught:
         ledger.encode(dataclasses.replace(the_ledger(), record=long))
+    assert caught.value.reason == "not_supported_yet"
 
 
 def test_a_text_that_is_no_unicode_is_not_written():

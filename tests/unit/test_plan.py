@@ -285,6 +285,19 @@ def test_addresses_stay_in_the_word_of_the_architecture(target):
     assert found.ledger.record.sites[1].ranges[0]["address"] == ANSWER - 0x1000
 
 
+def test_a_patch_whose_record_would_be_too_long_is_refused(target):
+    # Tens of thousands of text relocations: non-PIC code in a shared library.
+    size = 1 << 16
+    for function in target.document["functions"]:
+        address = 0x10_0000 + len(target.file) * size
+        target.file[address] = bytes(size)
+        function["ranges"].append({"address": address, "size": size, "sha256": ""})
+        last = len(function["ranges"]) - 1
+        function["text_relocations"] = [{"range": last, "offset": at, "size": 4} for at in range(0, size, 4)]
+    target.settle()
+    assert target.refusal()[0] == "not_supported_yet"
+
+
 def test_every_refusal_of_the_planner_is_held_by_a_test():
     words = {
         node.args[0].value

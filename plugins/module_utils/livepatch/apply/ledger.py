@@ -34,6 +34,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..artifact import strict_json
 from ..artifact.shapes import shown
+from ..errors import Refused
 from ..loading.layout import PAGE
 
 MAGIC = b"LIVEPTCH"
@@ -120,11 +121,13 @@ def state_bytes(state: int) -> bytes:
 def encode(ledger: Ledger) -> bytes:
     """The ledger as it stands in memory; its length does not depend on the state.
 
-    :raises ValueError: the body is longer than MAX_BODY, or a text in it is no Unicode
+    :raises Refused: ``not_supported_yet``: the body is longer than MAX_BODY
+    :raises ValueError: a text in it is no Unicode
     """
     body = strict_json.dumps(asdict(ledger.record))
     if len(body) > MAX_BODY:
-        raise ValueError(f"a ledger of {len(body)} bytes is too long")
+        what = f"{ledger.title} replaces so much that its record would have {len(body)} bytes, more than {MAX_BODY}"
+        raise Refused("not_supported_yet", what)
     head = HEADER.pack(
         MAGIC, FORMAT, len(body), ledger.state, ledger.state ^ 0xFFFFFFFF, 0, 0, *ledger.text, *ledger.data
     )
