@@ -231,3 +231,27 @@ def test_code_that_takes_part_in_exceptions_is_refused(workshop: Workshop) -> No
             assert pipeline.build(request)
         else:
             refused("throws_through", functools.partial(pipeline.build, request))
+
+
+LABELS = """
+int work(int x)
+{
+    static %s void *%s steps[] = {&&one, &&two};
+    goto *steps[x & 1];
+one:
+    return x * 300 + %d;
+two:
+    return x * 500 + %d;
+}"""
+
+
+def test_a_constant_table_of_labels_is_code_and_comes_along(workshop: Workshop) -> None:
+    patch = workshop.patch(LABELS % ("const", "const", 1, 1), LABELS % ("const", "const", 2, 2))
+    assert names(patch) == ["work"] and not [
+        each for each in patch.manifest.references if each.kind == "target"
+    ]
+
+
+def test_a_writable_table_of_labels_would_lead_into_old_code(workshop: Workshop) -> None:
+    versions = (LABELS % ("", "volatile", each, each) for each in (1, 2))
+    refused("data_changed", lambda: workshop.patch(*versions), "steps", "work")

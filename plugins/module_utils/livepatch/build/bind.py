@@ -117,6 +117,10 @@ class Binder:
             raise Refused("unsupported_relocation", f"{unit} refers to {name} of {outside.library}, {kind}")
         return Imported(name, outside.version, outside.library)
 
+    def stands_near(self, imported: Imported) -> bool:
+        """Whether a PLT entry of the target is an imported function's address for the whole process."""
+        return self._target.has_plt_address(imported.name)
+
     def _in_target(self, found: TargetSymbol) -> Bound:
         if found.symbol.type in (STT_TLS, STT_GNU_IFUNC):
             kind = "thread-local" if found.symbol.type == STT_TLS else "an indirect function (IFUNC)"

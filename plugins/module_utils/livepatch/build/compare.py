@@ -66,7 +66,10 @@ def compare(old: ObjectFile, new: ObjectFile) -> Difference:
     for before in [*changed.values(), *removed]:
         _refuse_shared_sections(old, before)
     variables = statics.pair(old, new, same, changed)
-    data = [*_variables_that_differ(readers, new, variables), *_sections_that_differ(readers, old, new)]
+    data = [
+        *_variables_that_differ(readers, new, variables, set(changed)),
+        *_sections_that_differ(readers, old, new),
+    ]
     return Difference(
         old, new, functions, tuple(sorted(changed)), tuple(sorted(added)), tuple(sorted(removed)), variables,
         tuple(data),
@@ -99,12 +102,14 @@ def _refuse_shared_sections(read: ObjectFile, name: str) -> None:
 
 
 def _variables_that_differ(
-    readers: tuple[Reader, Reader], new: ObjectFile, variables: statics.Pairing
+    readers: tuple[Reader, Reader], new: ObjectFile, variables: statics.Pairing, changed: set[str]
 ) -> Iterator[str]:
     for symbol in new.objects:
         before = variables.old.get(symbol.index)
         if before is not None and readers[0].data(before) != readers[1].data(symbol):
             yield f"{new.unit}: {_how(readers[0].data(before), readers[1].data(symbol))} of {symbol.name}"
+        elif before is not None and new.entered_by(symbol) & changed:
+            yield f"{new.unit}: {symbol.name} holds addresses inside of {min(new.entered_by(symbol) & changed)}"
         elif before is None and _is_registered(new, symbol):
             section = new.sections[symbol.section_index].name
             yield f"{new.unit}: {symbol.name} is new in section {section}, which nobody will read again"

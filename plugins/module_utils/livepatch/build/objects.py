@@ -315,7 +315,7 @@ class ObjectFile:
             name = function.name if piece == function.pieces[0] else function.name + ".cold"
             return Spot("function", name, point - piece.start, index, function.symbol)
         found = None if section.merged else self._object(index, point, named)
-        if found is not None and (section.writable or not names.is_anonymous(found.name)):
+        if found is not None and not self._belongs_to_code(found):
             return Spot("object", found.name, point - found.value, index, found)
         return Spot("section" if section.writable else "content", section.name, point, index, None)
 
@@ -345,10 +345,32 @@ class ObjectFile:
             for each in self.symbols
             if each.type in (STT_OBJECT, STT_TLS) and (has_place(each) or each.section_index == SHN_COMMON)
         ]
-        return [each for each in found if not names.is_anonymous(each.name) or self._is_writable(each)]
+        return [each for each in found if not self._belongs_to_code(each)]
 
-    def _is_writable(self, symbol: Symbol) -> bool:
-        return symbol.section_index == SHN_COMMON or self.sections[symbol.section_index].writable
+    def _belongs_to_code(self, symbol: Symbol) -> bool:
+        """Whether a constant is the compiler's own, or a table of labels of a function: code, but for its place."""
+        if symbol.section_index == SHN_COMMON or self.sections[symbol.section_index].writable:
+            return False
+        return names.is_anonymous(symbol.name) or bool(self.entered_by(symbol))
+
+    def entered_by(self, symbol: Symbol) -> set[str]:
+        """The functions that a variable holds addresses inside of: labels, whose addresses gcc lets one take."""
+        end = symbol.value + symbol.size
+        inside = self._labels_held.get(symbol.section_index, ())
+        return {name for offset, name in inside if symbol.value <= offset < end}
+
+    @functools.cached_property
+    def _labels_held(self) -> dict[int, list[tuple[int, str]]]:
+        """Section of data -> (offset of a field, the function that it points into)."""
+        found: dict[int, list[tuple[int, str]]] = {}
+        for section in self._objects:
+            for field in self.fields(section):
+                there = field.symbol.section_index
+                if has_place(field.symbol) and self.sections[there].code:
+                    function = self.function_at(there, field.point)
+                    if function is not None and field.point != function.symbol.value:
+                        found.setdefault(section, []).append((field.offset, function.name))
+        return found
 
 
 def has_place(symbol: Symbol) -> bool:

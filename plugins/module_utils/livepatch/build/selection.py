@@ -140,7 +140,7 @@ class _Selector:
             own = Own(unit, found.symbol.index) if home == unit else to
             return Link(found.offset, found.type, found.addend, own)
         narrow = kind.width < new.cpu.word and kind.formula in (ABSOLUTE, RELATIVE)
-        if isinstance(to, Imported) and narrow and not found.branch:
+        if isinstance(to, Imported) and narrow and not found.branch and not self._binder.stands_near(to):
             raise Refused(
                 "relocation_overflow",
                 f"{new.path}: {section.name}+{found.offset:#x} needs {to.name} of {to.library} within 2 GiB",

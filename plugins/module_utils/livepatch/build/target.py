@@ -226,6 +226,11 @@ class TargetFile:
         symbolic = any(entry.tag == DT_SYMBOLIC for entry in self.elf.dynamic)
         return not symbolic and not self._dynamic(DT_FLAGS) & DF_SYMBOLIC
 
+    def has_plt_address(self, name: str) -> bool:
+        """Whether non-PIC code took an imported function's address (psABI, "Function Addresses")."""
+        symbol = self._dynamic_symbols.get(name)
+        return symbol is not None and not symbol.defined and symbol.value != 0 and self.elf.type == ET_EXEC
+
     def imported(self, name: str) -> Import | None:
         """Where the target, or a library that it needs, finds a symbol that it does not define."""
         symbol = self._dynamic_symbols.get(name)
