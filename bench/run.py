@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--threads", default="1,4,16,64,128")
     arguments = parser.parse_args()
+    product.go_first()
     livepatch = product.Livepatch(product.unpacked_bundle())
     print(f"{'figure':<48} {'value':>9} {'unit':<6} {'goal':>8} {'':<7} beside it")
     figures = []
