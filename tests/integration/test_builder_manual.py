@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from livepatch import build_main
 from livepatch.artifact import file as artifact_file
 from livepatch.artifact.manifest import Manifest
 from livepatch.build import pipeline
@@ -162,3 +163,36 @@ def test_flags_reach_the_compiler_and_the_same_file_gives_the_same_bytes(worksho
     request = workshop.manual(TARGET, "int work(int x) { return x * FACTOR; }")
     request = dataclasses.replace(request, cflags=("-DFACTOR=9",))
     assert pipeline.build(request) == pipeline.build(request)
+
+
+def test_the_command_line_hands_words_to_the_compiler(workshop: Workshop, tmp_path: Path) -> None:
+    request = workshop.manual(TARGET, "int work(int x) { return x * FACTOR + TERM; }")
+    dest = tmp_path / "fix.lp.o"
+    words = [
+        "--target",
+        request.target,
+        "--patch-source",
+        request.patch_source,
+        "--name",
+        "fix",
+        "--version",
+        "1",
+    ]
+    words += ["--cflags=-DFACTOR=9 -DTERM=3", "--cflags", "-Wall -Wextra", "--dest", str(dest)]
+    assert build_main.main(["build", *map(str, words)]) == 0
+    assert dest.read_bytes() == pipeline.build(
+        dataclasses.replace(request, cflags=("-DFACTOR=9", "-DTERM=3"))
+    )
+
+
+def test_a_static_function_of_the_file_is_its_own(workshop: Workshop) -> None:
+    patch = "static int helper(int x) { static int n; return n += x; } int work(int x) { return helper(x); }"
+    assert [each.name for each in manifest(workshop.manual(TARGET, patch)).functions] == ["work"]
+    unused = "static int __attribute__((used)) work(int x) { return x; }"
+    refused("nothing_changed", workshop.manual(TARGET, unused), "static")
+
+
+@pytest.mark.parametrize("flag", ["-gsplit-dwarf", "-fdebug-types-section"])
+def test_dwarf_that_stands_elsewhere_is_refused(workshop: Workshop, flag: str) -> None:
+    request = workshop.manual(TARGET, "int work(int x) { return x * 2; }", flag)
+    refused("no_debug_info", request)

@@ -10,10 +10,12 @@ import pytest
 
 from livepatch.artifact.manifest import Relation
 from livepatch.build import instructions, limits
+from livepatch.build.assemble import VERSION
 from livepatch.build.debug_info import Unit
 from livepatch.build.request import BuildRequest, relation_of
 from livepatch.cpu import I386, X86_64, Cpu
 from livepatch.errors import Refused, UsageError
+from tests.harness import toolchain
 
 
 def test_a_field_knows_where_its_instruction_ends() -> None:
@@ -107,3 +109,8 @@ def test_a_request_that_makes_no_sense_is_wrong_usage(changes: dict[str, object]
 
 def test_both_architectures_have_landing_pads_of_one_length() -> None:
     assert len(X86_64.endbr) == len(I386.endbr) == 4
+
+
+def test_artifacts_say_the_version_of_this_collection() -> None:
+    galaxy = (toolchain.REPOSITORY / "galaxy.yml").read_text()
+    assert f"\nversion: {VERSION}\n" in galaxy

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from typing import Any, Sequence
 
@@ -54,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
             help="the same units built with -D__LINE__=0; they decide what changed",
         )  # fmt: skip
     build.add_argument("--patch-source", metavar="FILE", help="one C file that defines the functions anew")
-    build.add_argument("--cflags", nargs=argparse.REMAINDER, default=[], help="for its compiler; comes last")
+    build.add_argument(
+        "--cflags",
+        action="append",
+        default=[],
+        metavar="'WORDS'",
+        help="for its compiler, after our own: --cflags='-O2 -DX'",
+    )
     build.add_argument("--cc", default="gcc", metavar="COMMAND", help="its compiler (gcc)")
     build.add_argument("--name", required=True, help="of the patch")
     build.add_argument("--version", required=True, help="of the patch")
@@ -92,6 +99,7 @@ def _build(options: argparse.Namespace) -> int:
         if getattr(options, "not_built_" + name) is not None:
             raise Refused("not_supported_yet", f"--{name} is not supported yet")
     fields = BuildRequest.__dataclass_fields__
+    options.cflags = [word for words in options.cflags for word in shlex.split(words)]
     request = BuildRequest(**{name: getattr(options, name) for name in fields})
     built = pipeline.make(request)
     _write(options.dest, built.artifact.data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Iterator, NamedTuple
 
 from elftools.common.exceptions import DWARFError, ELFError
@@ -85,7 +85,7 @@ class Unit:
 class DebugInfo:
     """The DWARF of one file, read unit by unit when it is asked for.
 
-    :raises Refused: every method: ``file_malformed``
+    :raises Refused: every method: ``file_malformed``, ``no_debug_info`` (split up in ways that are not read here)
     """
 
     def __init__(self, path: str) -> None:
@@ -127,10 +127,16 @@ class DebugInfo:
 
     def unit_at(self, address: int) -> Unit | None:
         """The unit with the function that begins at an address of the target."""
-        for unit in self.units():
+        offset = self._by_address.cu_offset_at_addr(address) if self._by_address is not None else None
+        for unit in [self._read(offset)] if offset is not None else self.units():
             if any(start == address for each in unit.subprograms for start, _ in each.ranges):
                 return unit
         return None
+
+    @cached_property
+    def _by_address(self) -> Any:
+        """The table of .debug_aranges; None: there is none, and every unit must be read."""
+        return self._dwarf.get_aranges() if self._dwarf is not None else None
 
     def variable(self, name: str, address: int) -> set[str]:
         """The types with which units define a variable at this address; empty where none says so."""
@@ -146,6 +152,8 @@ class DebugInfo:
         assert self._dwarf is not None
         cu = self._dwarf.get_CU_at(offset)
         top = cu.get_top_DIE()
+        if {"DW_AT_GNU_dwo_name", "DW_AT_dwo_name"} & set(top.attributes):
+            raise Refused("no_debug_info", f"{self.path} has split DWARF; compile without -gsplit-dwarf")
         unit = Unit(
             type_text.text(top, "name"),
             type_text.text(top, "producer"),
@@ -204,6 +212,8 @@ class _Walk:
                 self.children(die, function)
             elif tag == "DW_TAG_subprogram":
                 self._subprogram(die)
+            elif tag == "DW_TAG_imported_unit":  # dwz(1) moves what units share into partial ones
+                self.children(die.get_DIE_from_attribute("DW_AT_import"), function)
             elif tag == "DW_TAG_variable":
                 self._variable(die, function)
             elif tag == "DW_TAG_inlined_subroutine":
@@ -214,6 +224,11 @@ class _Walk:
                 self.children(die, function, entry)
 
     def _type(self, die: Any) -> None:
+        if "DW_AT_signature" in die.attributes:
+            raise Refused(
+                "no_debug_info",
+                f"{self._unit.name}: types stand apart; compile without -fdebug-types-section",
+            )
         name = type_text.text(die, "name")
         if not name or "DW_AT_declaration" in die.attributes:
             return

@@ -36,7 +36,7 @@ _FLAGS = (
 
 
 def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Proposal:
-    """Replace each function of the target that the file defines, too.
+    """Replace each function of the target that the file defines, too; its static functions are its own.
 
     :raises Refused: ``compile_failed``, ``no_debug_info``, ``nothing_changed``, ``symbol_not_found``,
         ``ambiguous_symbol``, ``data_changed``, ``layout_changed``, ``prototype_differs``, ``private_abi``,
@@ -45,11 +45,14 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     if not dwarf.exists:
         raise Refused("no_debug_info", f"{dwarf.path} has no DWARF, which the file would be held against")
     new, unit = _compiled(request, target)
-    written = sorted(name for name in new.functions if not names.is_thunk(name))
+    written = sorted(
+        each.name for each in new.functions.values() if not each.local and not names.is_thunk(each.name)
+    )
     there = [(name, _placed(target, new.functions[name])) for name in written]
     replaced = [_replaced(target, dwarf, name, new.functions[name], found) for name, found in there if found]
     if not replaced:
-        raise Refused("nothing_changed", f"{request.patch_source} defines no function that {target.path} has")
+        what = f"{request.patch_source} defines no function that {target.path} has"
+        raise Refused("nothing_changed", f"{what}; static functions of the file are its own")
     for variable in new.objects:
         if variable.binding != STB_LOCAL and target.global_symbol(variable.name) is not None:
             raise Refused("data_changed", f"the target has {variable.name}; declare it extern")
@@ -98,10 +101,7 @@ def _compiled(request: BuildRequest, target: TargetFile) -> tuple[ObjectFile, Un
 
 
 def _placed(target: TargetFile, function: Function) -> TargetSymbol | None:
-    """The target's function of this name: an exported one first, else a local one if it is the only one.
-
-    A static function of the file that the target has, too, takes its place as well.
-    """
+    """The target's function of this name: an exported one first, else a local one if it is the only one."""
     found = target.global_symbol(function.name)
     if found is None:
         local = {each.address: each for each in target.named(function.name) if each.function}
@@ -179,13 +179,22 @@ def _check_reference(target: TargetFile, dwarf: DebugInfo, name: str, unit: Unit
 
 
 def _direct_callers(target: TargetFile, home: Unit, entry: int) -> Iterator[Subprogram]:
-    """The functions of a unit that call or jump to an address directly."""
+    """The functions of a unit that call or jump to an address directly.
+
+    :raises Refused: ``private_abi``: code that is none
+    """
     for function in home.subprograms:
         for start, end in function.ranges:
+            reached = start
             for instruction in instructions.decode(target.cpu, target.read(start, end - start), start):
+                reached = instruction.end
                 if instructions.direct_destination(instruction) == entry:
                     yield function
                     break
+            else:
+                if reached != end:
+                    where = f"{home.file}: {function.name} has no instruction at {reached:#x}"
+                    raise Refused("private_abi", f"{where}; whom it calls can not be told")
 
 
 def _constraints(target: TargetFile, homes: list[Unit], replaced: list[Replaced]) -> Iterator[Constraint]:

@@ -134,7 +134,7 @@ class _Selector:
             return Link(found.offset, found.type, found.addend, GotBase())
         spot = new.spot(found)
         home, spot = self._at_home(unit, spot)
-        to = self._destination(home, spot, _Use(unit, section, found, kind.formula.text == "S + A"))
+        to = self._destination(home, spot, _Use(unit, section, found, kind.formula is ABSOLUTE))
         if isinstance(to, Own):
             # Within a unit as the compiler wrote it; from another unit by the symbol's name.
             own = Own(unit, found.symbol.index) if home == unit else to
