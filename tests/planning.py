@@ -115,6 +115,7 @@ def ours(target: Target, **changes: Any) -> ledger.Ledger:
         image_start=BIAS[target.cpu.name],
         sites=[site],
         eh_frame=(0, 0),
+        keeps_code=False,
         by="uid 0",
         at="2026-11-22T16:00:00Z",
         comment="",

@@ -48,6 +48,7 @@ BODY: dict[str, Any] = {
         }
     ],
     "eh_frame": [0x7F00_0000_2800, 0x68],
+    "keeps_code": False,
     "by": "uid 0",
     "at": "2026-11-22T16:32:00Z",
     "comment": "a value at the limit, \u00fcberall",

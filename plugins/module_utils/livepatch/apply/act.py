@@ -39,12 +39,15 @@ def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
             case.hold_back()
         return
     done: List[Case] = []
-    for case in todo:
+    for index, case in enumerate(todo):
+        if any(other.failed for other in case.earlier):
+            case.hold_back()  # it was planned to stand beside that one
+            continue
         _one(job, case, cancel)
         if case.changed:
             done.append(case)
         elif strict and case.failed:
-            for other in todo[todo.index(case) + 1 :]:
+            for other in todo[index + 1 :]:
                 other.hold_back()
             _put_back(job, done)
             return
@@ -59,6 +62,8 @@ def _one(job: Job, case: Case, cancel: Cancel) -> None:
     try:
         cancel.check()
         with tracee_of(case.snapshot, case.installed) as tracee:
+            for found in case.planned_before:
+                _add(tracee, found)
             if job.command == "recover":
                 _recover(job, case, tracee, cancel)
             elif job.command == "revert":
@@ -99,13 +104,14 @@ def _recover(job: Job, case: Case, tracee: Tracee, cancel: Cancel) -> None:
     case.report.message = "; ".join(done)
 
 
-def recover_first(job: Job, snapshot: Snapshot, installed: Installed) -> None:
+def recover_first(job: Job, snapshot: Snapshot, installed: Installed) -> List[str]:
     """What a writing command does before it looks any further.
 
+    :returns: what was done, in words
     :raises LivepatchError: as :func:`recover.recover`
     """
     with tracee_of(snapshot, installed) as tracee:
-        recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
+        return recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
 
 
 def _put_back(job: Job, done: Iterable[Case]) -> None:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from dataclasses import dataclass, field
+from typing import List, Optional, Tuple
 
 from ..artifact.file import Artifact
 from ..errors import LivepatchError, Refused
@@ -18,9 +18,12 @@ from .ledger import Ledger
 from .plan import Plan
 
 
-@dataclass
+@dataclass(eq=False)
 class Case:
-    """One process, and one artifact that concerns it (none for ``list`` and ``recover``)."""
+    """One process, and one artifact that concerns it (none for ``list`` and ``recover``).
+
+    :ivar earlier: cases of the same process that this job carries out before this one
+    """
 
     report: ProcessReport
     artifact: Optional[Artifact] = None
@@ -28,6 +31,8 @@ class Case:
     installed: Optional[Installed] = None
     plan: Optional[Plan] = None  # to be put in
     found: Optional[Ledger] = None  # to be taken out
+    matches: bool = False  # the process maps the artifact's target
+    earlier: List[Case] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -36,6 +41,11 @@ class Case:
     @property
     def changed(self) -> bool:
         return self.report.status in ("applied", "reverted")
+
+    @property
+    def planned_before(self) -> List[Ledger]:
+        """Patches that earlier cases put into the process."""
+        return [case.plan.ledger for case in self.earlier if case.plan is not None]
 
     @property
     def prediction(self) -> identity.Prediction:

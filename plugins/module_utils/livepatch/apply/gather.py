@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 
 from ..artifact.file import Artifact
 from ..elf import Malformed
 from ..errors import Refused
 from ..loading import place, resolve
+from ..loading.memory_map import Mapping, Reserved
 from ..process import fitness
 from ..process.images import Image
 from ..process.snapshot import Snapshot
 from ..tracee import tables
 from .installed import Installed
+from .ledger import Ledger
 from .plan import Facts
 
 
@@ -48,11 +50,19 @@ def check_architecture(artifact: Artifact, snapshot: Snapshot) -> None:
         raise Refused("wrong_architecture", f"the patch is for {arch}, process {snapshot.pid} runs {actual}")
 
 
-def facts(artifact: Artifact, snapshot: Snapshot, image: Image, installed: Installed) -> Facts:
-    """:raises Refused: what resolving references finds; ``code_differs`` where code can not be read"""
+def facts(
+    artifact: Artifact, snapshot: Snapshot, image: Image, installed: Installed, before: Sequence[Ledger]
+) -> Facts:
+    """Everything that a plan is made from.
+
+    :param before: patches that will have been put in by then
+    :raises Refused: what resolving references finds; ``code_differs`` where code can not be read
+    """
     cpu = snapshot.cpu
     executable = snapshot.executable
     assert cpu is not None and executable is not None
+    taken = [Reserved(address, size) for found in before for address, size in (found.data, found.text)]
+    mappings: List[Mapping] = sorted([*snapshot.mappings, *taken], key=lambda mapping: mapping.start)
     return Facts(
         cpu=cpu,
         image_start=image.start,
@@ -61,8 +71,8 @@ def facts(artifact: Artifact, snapshot: Snapshot, image: Image, installed: Insta
         from_file=image.file_bytes,
         has_rule=_rules(snapshot, image),
         symbols=resolve.resolve(artifact, image, snapshot),
-        find_gap=lambda layout: place.find_gap(layout, snapshot.mappings, (image.start, image.end), executable.end),
-        installed=installed.in_force,
+        find_gap=lambda layout: place.find_gap(layout, mappings, (image.start, image.end), executable.end),
+        installed=[*installed.in_force, *before],
         unproven=fitness.unproven(snapshot),
     )
 

@@ -31,6 +31,7 @@ ALLOWED_SIGNERS = "/etc/livepatch/allowed_signers"
 # Processes that were started while we worked (a master's new workers) are looked for again this often.
 _ROUNDS = 4
 
+
 @dataclass(frozen=True)
 class Job:
     """A checked job; ``docs/formats.md`` ("Job") has its JSON."""
@@ -45,6 +46,7 @@ class Job:
     @property
     def writes(self) -> bool:
         return self.command in ("apply", "revert", "recover")
+
 
 def parse(data: Mapping[str, Any]) -> Job:
     """:raises UsageError: a key is missing, unknown or of a wrong type; :raises Refused: ``not_supported_yet``"""
@@ -78,6 +80,7 @@ def parse(data: Mapping[str, Any]) -> Job:
         direction = command
     return Job(command, direction, tuple(artifacts), texts["host"], texts["by"], parameters.checked(given))
 
+
 def run_job(data: Mapping[str, Any]) -> Report:
     """Do what a job asks for.
 
@@ -102,23 +105,28 @@ def run_job(data: Mapping[str, Any]) -> Report:
                 act.carry_out(job, newcomers, cancel)
                 cases += newcomers
     shown = [case.report for case in cases if not survey.out_of_sight(case)]
-    report.processes, report.unseen = shown, len(cases) - len(shown)
+    report.processes = shown
+    report.unseen = len({case.report.pid for case in cases if survey.out_of_sight(case)})
     if not shown:
         report.message = _nobody(job, artifacts)
     return report
+
 
 def _check_verifier(job: Job) -> None:
     """What this version can not verify, it does not accept."""
     if job.artifacts and job.direction == "apply" and os.path.exists(ALLOWED_SIGNERS):
         raise Refused("no_verifier", f"{ALLOWED_SIGNERS} demands signatures, and this version verifies none")
 
+
 def _read(job: Job) -> List[Artifact]:
     """The artifacts; for a revert an argument that is no file names a patch and is left to the survey."""
-    return [
+    artifacts = [
         artifact_file.read(path)
         for path in job.artifacts
-        if job.direction == "apply" or os.path.exists(path) or os.sep in path
+        if job.direction == "apply" or survey.is_file(path)
     ]
+    return list({artifact.id: artifact for artifact in artifacts}.values())
+
 
 def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> Report:
     """What the survey predicts: the plans, and what would change in which process."""
@@ -133,6 +141,7 @@ def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> R
         plan_sha256=identity.hash_of_all(plans) if plans else None,
         diff=survey.diff(job, cases),
     )
+
 
 def _predictions(artifact: Artifact, cases: Sequence[Case]) -> List[identity.Prediction]:
     return [case.prediction for case in cases if case.artifact is artifact and not survey.out_of_sight(case)]
@@ -153,6 +162,7 @@ def _described(artifact: Artifact) -> Dict[str, Any]:
         "functions": [function.name for function in manifest.functions],
         "cve": list(manifest.cve),
     }
+
 
 def _nobody(job: Job, artifacts: Sequence[Artifact]) -> str:
     if artifacts:

@@ -90,6 +90,7 @@ class Record:
     image_start: int  # where the target's image lies in the process
     sites: List[Site]  # in write order
     eh_frame: Tuple[int, int]  # address and size of the new code's unwind tables, (0, 0) if there are none
+    keeps_code: bool  # it makes pointers to its own functions: its memory is never freed
     by: str  # who
     at: str  # when, UTC, ISO 8601
     comment: str
@@ -232,6 +233,12 @@ def _code(value: Any) -> str:
     return str(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is not true or false")
+    return value
+
+
 def _pair(value: Any) -> Tuple[int, int]:
     address, size = _list(_number)(value)
     return address, size
@@ -281,6 +288,7 @@ _RECORD: Mapping[str, Reader] = {
     "image_start": _number,
     "sites": _list(_site),
     "eh_frame": _pair,
+    "keeps_code": _flag,
     "by": _text,
     "at": _text,
     "comment": _text,

@@ -10,6 +10,7 @@ from typing import Callable, Optional, Sequence
 from ..errors import Busy
 from ..loading import load
 from ..tracee.check import Watched
+from ..tracee.references import TooLarge
 from ..tracee.stop import StoppedThread
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, switch
@@ -18,6 +19,7 @@ from .ledger import Ledger
 # Looking through the memory happens in a stop.  Where it takes more of our time than
 # this while the process runs, it is not done, and the memory stays.
 _SEARCH_S = 0.010
+_TOO_LARGE = "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
 _PATIENCE = Patience(seconds=2.0, attempts=8, stop=0.050)
 
 
@@ -37,11 +39,16 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
     if not any(each.start <= begins < each.end and each.executable for each in tracee.mappings()):
         free(tracee, found, ledger.RETIRED)  # an earlier one had come that far
         return ""
+    if found.record.keeps_code:
+        return "its memory is kept: the patch makes pointers to its functions, and not all of them can be searched for"
     wanted = tracee.wanted(found.text, found.data, found.record.eh_frame)
     begin = time.thread_time()  # a busy host says nothing about the process's size
-    tracee.find_reference(wanted)  # only for the time that it takes
+    try:
+        tracee.find_reference(wanted)  # only for the time that it takes
+    except TooLarge:
+        return _TOO_LARGE
     if time.thread_time() - begin > _SEARCH_S:
-        return "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
+        return _TOO_LARGE
 
     def still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
         reference = tracee.find_reference(wanted, threads)
@@ -49,6 +56,8 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
 
     try:
         tracee.at_safe_point([new_code(found)], still, lambda: None, _PATIENCE, between)
+    except TooLarge:
+        return _TOO_LARGE
     except Busy as busy:
         return f"its memory is kept: {busy.what}"
     free(tracee, found, ledger.RETIRED)

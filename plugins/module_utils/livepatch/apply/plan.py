@@ -17,6 +17,7 @@ from ..artifact.file import Artifact
 from ..artifact.manifest import Function, Manifest
 from ..cpu import Cpu
 from ..errors import Refused
+from ..loading.addresses import takes_code_address
 from ..loading.layout import PAGE, Layout, lay_out
 from ..loading.link import Linked, link
 from . import ledger
@@ -252,6 +253,7 @@ def _ledger(
         image_start=facts.image_start,
         sites=sites,
         eh_frame=(_WIDEST, _WIDEST) if placed is None else placed[1].eh_frame,
+        keeps_code=placed is not None and takes_code_address(placed[0]),
         by=stamp.by,
         at=stamp.at,
         comment=stamp.comment,

@@ -39,11 +39,20 @@ def look(job: Job, artifacts: Sequence[Artifact], known: Collection[Tuple[int, i
     if job.command in ("list", "recover") and not artifacts:
         cases = [case for found in _everybody(job, known) for case in _patched(job, found)]
     else:
-        cases = [_look_at(job, artifact, found) for artifact in artifacts for found in _wanted(job, artifact, known)]
+        cases = []
+        for artifact in artifacts:
+            for found in _wanted(job, artifact, known):
+                cases.append(_look_at(job, artifact, found, [each for each in cases if each.report.pid == found.pid]))
         cases += [
             case for name in _names(job) for found in _everybody(job, known) for case in _named(job, name, found)
         ]
-    return sorted(cases, key=lambda case: case.report.pid)
+    return sorted(_needed(cases), key=lambda case: case.report.pid)
+
+
+def _needed(cases: Sequence[Case]) -> List[Case]:
+    """Without those of processes that run the target of another artifact of the job, and not this one's."""
+    matched = {case.report.pid for case in cases if case.matches}
+    return [case for case in cases if case.matches or case.artifact is None or case.report.pid not in matched]
 
 
 def out_of_sight(case: Case) -> bool:
@@ -81,12 +90,21 @@ def _names(job: Job) -> List[str]:
     """For a revert: patches that were given by name or id instead of by file."""
     if job.direction != "revert" or job.command == "list":
         return []
-    return [given for given in job.artifacts if not os.path.exists(given) and os.sep not in given]
+    return [given for given in job.artifacts if not is_file(given)]
 
 
-def _look_at(job: Job, artifact: Artifact, found: Found) -> Case:
-    """The case of one process that was found for an artifact."""
-    case = Case(ProcessReport(found.pid, found.start_time, "?", "planned"), artifact)
+def is_file(given: str) -> bool:
+    """Whether an argument of a revert means an artifact's file, and not a patch's name or id."""
+    return os.path.isfile(given) or os.sep in given
+
+
+def _look_at(job: Job, artifact: Artifact, found: Found, earlier: List[Case]) -> Case:
+    """The case of one process that was found for an artifact.
+
+    :param earlier: cases of the same process, for other artifacts
+    """
+    case = Case(ProcessReport(found.pid, found.start_time, "?", "planned"), artifact, earlier=earlier)
+    case.matches = found.verdict is Verdict.MATCH
     case.report.artifact = f"{artifact.manifest.name} {artifact.manifest.version}"
     case.report.functions = [function.name for function in artifact.manifest.functions]
     try:
@@ -196,6 +214,8 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
     :raises LivepatchError: the prediction is a refusal
     """
     assert case.snapshot is not None and case.installed is not None
+    if case.installed.damaged:
+        raise Refused("ledger_unreadable", case.installed.damaged[0])
     if case.installed.cut_off:
         fitness.check_untraced(case.snapshot)
         if not job.writes:
@@ -204,12 +224,17 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
         if job.command == "recover":
             case.report.status = "planned"
             return
-        act.recover_first(job, case.snapshot, case.installed)
+        recovered = act.recover_first(job, case.snapshot, case.installed)
         _snapshot(job, case)
-    elif job.command == "recover":
+        decide()
+        if case.report.status in ("already", "absent"):
+            case.report.status = "recovered"  # the process is not as it was before
+            case.report.message = "; ".join(recovered)
+        return
+    if job.command == "recover":
         case.report.status = "planned" if case.installed.retired else "already"
         return
-    elif job.writes and case.installed.retired:
+    if job.writes and case.installed.retired:
         _collect_retired(job, case)
     decide()
 
@@ -238,7 +263,7 @@ def _predict_apply(job: Job, case: Case) -> None:
     fitness.check(snapshot)
     image = gather.the_image(artifact, snapshot)
     stamp = Stamp(job.by, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), job.parameters["comment"])
-    case.plan = plan.make(artifact, gather.facts(artifact, snapshot, image, there), stamp)
+    case.plan = plan.make(artifact, gather.facts(artifact, snapshot, image, there, case.planned_before), stamp)
     case.report.unproven = list(case.plan.unproven)
     case.report.functions = case.plan.functions
     case.report.status = "planned"
@@ -256,6 +281,7 @@ def _predict_revert(job: Job, case: Case) -> None:
 
 
 def _plan_revert(case: Case, found: Ledger) -> None:
+    """:raises Refused: why it can not be taken out"""
     snapshot, there = case.snapshot, case.installed
     assert snapshot is not None and there is not None
     fitness.check(snapshot)

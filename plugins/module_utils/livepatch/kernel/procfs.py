@@ -8,6 +8,7 @@ and ``PermissionError`` when the kernel says no.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -235,26 +236,33 @@ def last_pid() -> int:
     return int(_read("/proc/loadavg", 0).split()[-1])
 
 
-def touched(pid: int, tid: int, start: int, end: int) -> List[Tuple[int, int]]:
-    """The parts (start, end) of a range of pages that are in memory or in swap, page by page joined.
+# Of a pagemap entry, by its high byte: bit 63 present, bit 62 swapped.
+_IS_TOUCHED = bytes(bool(high & 0xC0) for high in range(256))
+_PAGEMAP_CHUNK = 1 << 17  # pages read at once
+
+
+def touched(pid: int, tid: int, start: int, end: int) -> Iterator[Tuple[int, int]]:
+    """The parts (start, end) of a range of pages that are in memory or in swap, ascending.
 
     Everything else has never been written: reading it would only make the kernel map zeros.
-    Documentation/admin-guide/mm/pagemap.rst: bit 63 present, bit 62 swapped; no capability is
-    needed for these.
+    Documentation/admin-guide/mm/pagemap.rst; no capability is needed for these bits.
+
+    :raises OSError: the kernel tells less than it was asked for
     """
     with _gone_is_gone(pid):
         descriptor = os.open(f"/proc/{pid}/task/{tid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        entries = os.pread(descriptor, (end - start) // PAGE * 8, start // PAGE * 8)
+        for first in range(start // PAGE, end // PAGE, _PAGEMAP_CHUNK):
+            count = min(_PAGEMAP_CHUNK, end // PAGE - first)
+            entries = os.pread(descriptor, count * 8, first * 8)
+            if len(entries) != count * 8:
+                raise OSError(errno.EIO, f"the page map of process {pid} ends at {first * PAGE:#x}")
+            flags = entries[7::8].translate(_IS_TOUCHED)
+            at = flags.find(1)
+            while at >= 0:
+                behind = flags.find(0, at)
+                behind = count if behind < 0 else behind
+                yield (first + at) * PAGE, (first + behind) * PAGE
+                at = flags.find(1, behind)
     finally:
         os.close(descriptor)
-    result: List[Tuple[int, int]] = []
-    # The high byte of an entry holds both bits.
-    for index, high in enumerate(entries[7::8]):
-        if high & 0xC0:
-            address = start + index * PAGE
-            if result and result[-1][1] == address:
-                result[-1] = (result[-1][0], address + PAGE)
-            else:
-                result.append((address, address + PAGE))
-    return result

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Mapping(Protocol):
@@ -27,3 +27,17 @@ class Mapping(Protocol):
 
     @property
     def path(self) -> str: ...
+
+
+class Reserved(NamedTuple):
+    """Addresses that will be taken before we come to use a memory map."""
+
+    start: int
+    size: int
+    permissions: str = "---p"
+    path: str = ""
+    writable: bool = False
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size

@@ -85,7 +85,7 @@ def _pids(value: Any) -> FrozenSet[int]:
     numbers = set()
     for each in values:
         # templates of playbooks give texts
-        number = int(each) if isinstance(each, str) and each.isdigit() else each
+        number = int(each) if isinstance(each, str) and each.isdecimal() else each
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise UsageError(f"processes: pid must be a number above 0 or a list of them, not {each!r}")
         numbers.add(number)
@@ -109,7 +109,7 @@ def _name(value: str) -> Test:
 
 
 def _user(value: str) -> Test:
-    uid = int(value) if value.isdigit() else None
+    uid = int(value) if value.isdecimal() else None
     if uid is None:
         try:
             uid = pwd.getpwnam(value).pw_uid

@@ -25,6 +25,13 @@ from .scan import Scanner
 Range = Tuple[int, int]
 
 _CHUNK = 1 << 20  # bytes read at once
+# More than this is not worth a stop: bytes that were touched, and bytes of address space to ask about.
+_MOST_TOUCHED = 64 << 20
+_MOST_MAPPED = 16 << 30
+
+
+class TooLarge(Exception):
+    """The process has more memory than can be searched in a short stop."""
 
 
 class Wanted(NamedTuple):
@@ -52,13 +59,16 @@ def areas(
 
     :param tid: a living thread
     :param unused: below the stack pointers of stacks that are proven: nothing there is alive
+    :raises TooLarge: see there
     :raises ProcessLookupError: the process is gone
     """
     own = {start for start, _ in wanted.whole}
+    searched = [mapping for mapping in mappings if mapping.writable and mapping.start not in own]
+    if sum(mapping.size for mapping in searched) > _MOST_MAPPED:
+        raise TooLarge
     result = []
-    for mapping in mappings:
-        if not mapping.writable or mapping.start in own:
-            continue
+    total = 0
+    for mapping in searched:
         start = mapping.start
         gaps: Dict[int, int] = {}  # of several stack pointers on what looks like one stack, the lowest counts
         for low, high in unused:
@@ -68,6 +78,9 @@ def areas(
             if start < low:
                 for first, last in procfs.touched(pid, tid, start & -procfs.PAGE, low):
                     result.append((max(first, start), last))
+                    total += last - first
+                    if total > _MOST_TOUCHED:
+                        raise TooLarge
             start = max(start, high & -8)
     return result
 

@@ -362,6 +362,7 @@ class Tracee:
         """What leads into ``wanted`` from outside, in words.
 
         :param threads: all of them, stopped; without them the answer is only a hint
+        :raises references.TooLarge: there is too much to look through
         """
         sp, below = self.cpu.sp, self.cpu.red_zone
         for thread in threads:
