@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from livepatch.kernel import handles, procfs, ptrace
+from livepatch.kernel import kcmp, procfs, ptrace
 from livepatch.process import coroutines, fitness, observations, snapshot
 from livepatch.process.observations import Observations, Tracer
 from tests.harness import toolchain
@@ -133,7 +133,7 @@ def test_a_go_program_is_refused(start, tmp_path) -> None:
 
 def test_memory_that_is_shared_with_nobody_is_nobodys(cpu, shape) -> None:
     program = shape("threads")
-    assert observations.sharing(program.pid, handles.same_address_space, procfs.pids()) == ()
+    assert observations.sharing(program.pid, kcmp.same_address_space, procfs.pids()) == ()
 
 
 def test_who_can_not_be_compared_is_left_out_but_not_for_everybody() -> None:

@@ -95,7 +95,7 @@ def _pids(value: Any) -> FrozenSet[int]:
 
 
 def _name(value: str) -> Test:
-    short = value.encode()[:_COMM]
+    short = value.encode("utf-8", "surrogateescape")[:_COMM]
 
     def test(pid: int, task: int) -> bool:
         if procfs.stat(pid).comm.encode("utf-8", "surrogateescape") == short:
@@ -113,7 +113,7 @@ def _user(value: str) -> Test:
     if uid is None:
         try:
             uid = pwd.getpwnam(value).pw_uid
-        except KeyError:
+        except (KeyError, ValueError):  # no such user; no name at all
             return lambda pid, task: False
     return lambda pid, task: effective_uid(task) == uid
 

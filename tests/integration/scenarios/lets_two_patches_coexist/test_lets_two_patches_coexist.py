@@ -46,3 +46,23 @@ def test_a_second_patch_of_the_same_function_is_refused(cpu, patient, build_patc
         answer = livepatch("apply", "--pid", it.pid, build_patch(it.pair, name="fix", version="2"))
     assert (answer.code, answer.status, answer.reason) == (3, "refused", "stacking"), answer
     assert it.program.ask("work 10") == "32"
+
+
+def test_both_go_in_and_out_with_one_job(two):
+    it, other = two
+    answer = livepatch("apply", "--pid", it.pid, it.artifact, other, it.artifact)
+    assert [each["status"] for each in answer.processes] == ["applied", "applied"], answer
+    assert (it.program.ask("work 10"), it.program.ask("rest 10")) == ("32", "6")
+    answer = livepatch("revert", "--pid", it.pid, it.artifact, other)
+    assert [each["status"] for each in answer.processes] == ["reverted", "reverted"], answer
+    assert (it.program.ask("work 10"), it.program.ask("rest 10")) == ("31", "7")
+    traces.assert_clean(it.pid)
+
+
+def test_two_patches_of_one_function_in_one_job_leave_it_alone(cpu, patient, build_patch):
+    it = patient()
+    again = build_patch(it.pair, name="another", version="2")
+    with traces.untouched(it.pid):
+        answer = livepatch("apply", "--pid", it.pid, it.artifact, again)
+    assert (answer.code, {each["reason"] for each in answer.processes}) == (3, {"stacking", "held_back"}), answer
+    assert it.program.ask("work 10") == "31"
