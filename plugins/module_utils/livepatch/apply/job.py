@@ -136,7 +136,7 @@ def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> R
     ]
     return Report(
         command=job.command,
-        artifacts=[_described(artifact) for artifact in artifacts],
+        artifacts=[artifact.summary() for artifact in artifacts],
         plans=plans,
         plan_sha256=identity.hash_of_all(plans) if plans else None,
         diff=survey.diff(job, cases),
@@ -145,23 +145,6 @@ def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> R
 
 def _predictions(artifact: Artifact, cases: Sequence[Case]) -> List[identity.Prediction]:
     return [case.prediction for case in cases if case.artifact is artifact and not survey.out_of_sight(case)]
-
-
-def _described(artifact: Artifact) -> Dict[str, Any]:
-    manifest = artifact.manifest
-    return {
-        "id": artifact.id,
-        "name": manifest.name,
-        "version": manifest.version,
-        "arch": manifest.arch,
-        "target": {
-            "name": manifest.target.name,
-            "build_id": manifest.target.build_id,
-            "text_sha256": manifest.target.text_sha256,
-        },
-        "functions": [function.name for function in manifest.functions],
-        "cve": list(manifest.cve),
-    }
 
 
 def _nobody(job: Job, artifacts: Sequence[Artifact]) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from typing import Any
 
 from ..elf import SHF_ALLOC, SHF_EXECINSTR, SHN_ABS, SHT_PROGBITS, STT_FUNC, Malformed
 from ..elf.file import ElfFile
@@ -43,6 +44,19 @@ class Artifact:
     data: bytes
     elf: ElfFile
     manifest: Manifest
+
+    def summary(self) -> dict[str, Any]:
+        """What reports say of it; ``docs/formats.md`` ("Report") has the keys."""
+        manifest, target = self.manifest, self.manifest.target
+        return {
+            "id": self.id,
+            "name": manifest.name,
+            "version": manifest.version,
+            "arch": manifest.arch,
+            "target": {"name": target.name, "build_id": target.build_id, "text_sha256": target.text_sha256},
+            "functions": [function.name for function in manifest.functions],
+            "cve": list(manifest.cve),
+        }
 
 
 def read(path: str) -> Artifact:

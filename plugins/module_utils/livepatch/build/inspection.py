@@ -18,16 +18,7 @@ def headline(artifact: Artifact) -> str:
 
 def summary(artifact: Artifact) -> dict[str, Any]:
     """What a playbook wants to know."""
-    manifest = artifact.manifest
-    return {
-        "id": artifact.id,
-        "name": manifest.name,
-        "version": manifest.version,
-        "arch": manifest.arch,
-        "target": {"name": manifest.target.name, "build_id": manifest.target.build_id},
-        "functions": [each.name for each in manifest.functions],
-        "size": len(artifact.data),
-    }
+    return {**artifact.summary(), "size": len(artifact.data)}
 
 
 def describe(artifact: Artifact) -> Iterator[str]:
