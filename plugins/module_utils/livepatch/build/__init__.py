@@ -3,20 +3,23 @@
 """From two builds of a program, or one C file, to an artifact.
 
 Runs on the build host alone and is never bundled: pyelftools and capstone are
-at hand here.  ``pipeline.build`` is the recipe, and each file one step of it::
+at hand here.  ``pipeline.make`` is the recipe; whatever can not be told is
+refused.  The way of a patch::
 
-    objects     what a compiled object holds: functions, data, what each field points at
-    compare     which functions differ between old and new (pure)
-    statics     which static variable of the new object is which of the old (pure)
-    target      what the shipped file holds: symbols, code, imports
-    match       proof that the shipped code is the old object's code
-    debug_info  what DWARF says of types, prototypes, inlined copies
-    limits      what can not be patched by replacing code alone (pure)
-    convention  who calls a replaced function, and what the caller may rely on (pure)
-    selection   which sections of the new objects the patch needs
-    bind        what belongs to the target: where it is
-    order       in which order the jumps are written (pure)
-    assemble    the artifact's bytes
+    request                                what is asked for
+    target, libraries                      the shipped file: symbols, bytes, what it imports from where
+    objects, instructions, names           a compiled object: functions, data, what each field points at
+    compare, meaning, statics, units       what changed between two builds
+    debug_info, type_text, unit_dwarf      what DWARF says of types, prototypes, inlined copies
+    match, bind, placing                   the shipped code is the old object's; where everything is in it
+    limits, copies, convention             what can not be patched, or not alone
+    manual                                 the same for one C file, from the target's DWARF and code
+    proposal                               what is replaced by what: both ways end here
+    selection                              which sections of the new objects go along, where each field leads
+    order                                  which jump is written before which
+    assemble, eh_frame, object_writer      the artifact's bytes
+    inspection                             an artifact, told to a person
 
-Whatever can not be told is refused.
+``compare``, ``meaning``, ``statics``, ``limits``, ``copies``, ``convention`` and ``order`` are pure: data in, data
+out or a refusal.
 """
