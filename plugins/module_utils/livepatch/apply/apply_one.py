@@ -71,8 +71,15 @@ def _check_no_jump(tracee: Tracee, plan: Plan, cause: Exception) -> None:
 def load_into(tracee: Tracee, plan: Plan) -> None:
     """Bring code, data and ledger into the process; no jump leads there yet."""
     content = load.Content(plan.data, plan.linked.text, plan.layout.data_span, plan.layout.text_span)
-    with tracee.hold(load.calls_needed(content), load.scratch(plan.artifact_id)) as hold:
-        load.load(hold, content, plan.linked.data_address, plan.linked.text_address)
+    loaded = False
+    try:
+        with tracee.hold(load.calls_needed(content), load.scratch(plan.artifact_id)) as hold:
+            load.load(hold, content, plan.linked.data_address, plan.linked.text_address)
+            loaded = True
+    except LivepatchError as error:
+        if loaded:  # the thread did not come back from the last call in time
+            _unload(tracee, plan, error)
+        raise
 
 
 def _unload(tracee: Tracee, plan: Plan, cause: Exception) -> None:
