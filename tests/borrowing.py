@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Optional
 
 from livepatch.cpu import Cpu
 from livepatch.kernel import procfs, ptrace
@@ -22,15 +22,18 @@ def soon() -> float:
     return time.monotonic() + PATIENCE
 
 
-def wait_until_blocked(pid: int, tid: int) -> procfs.Syscall:
+def wait_until_blocked(pid: int, tid: int, sp: Optional[int] = None) -> procfs.Syscall:
     """Until a thread waits in a system call; what it waits in.
 
     /proc is all there is to see it by; nothing of it depends on how fast that comes.
+
+    :param sp: the stack pointer that it must come to wait with
     """
     deadline = soon()
     while time.monotonic() < deadline:
         found = procfs.syscall(pid, tid)
-        if found is not None and procfs.stat(pid, tid).state == "S":
+        asleep = found is not None and procfs.stat(pid, tid).state == "S"
+        if asleep and found == procfs.syscall(pid, tid) and sp in (None, found.sp):
             return found
         os.sched_yield()
     raise AssertionError(f"thread {tid} does not block")

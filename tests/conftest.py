@@ -7,6 +7,7 @@ A test that asks for ``cpu`` runs once for each architecture; what it compiles i
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,15 @@ import pytest
 from livepatch.cpu import ALL, Cpu
 from tests.harness import product, toolchain
 from tests.harness.program import Program
+
+
+@pytest.fixture(autouse=True)
+def signal_mask() -> Iterator[None]:
+    """The mask that the test found, for the programs that the next one starts: a tracer blocks SIGCHLD, and gdb
+    waits for ever with it blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.fixture(params=ALL, ids=[each.name for each in ALL])

@@ -158,7 +158,7 @@ def test_a_call_under_way_goes_on_without_eintr(cpu, compile, start, call):
         tid = int(process.ready.split()[1])
         before = wait_until_blocked(process.pid, tid)
         acts = borrow_and_die(Lender(process, cpu), tid, length)
-        assert wait_until_blocked(process.pid, tid).sp == before.sp
+        assert wait_until_blocked(process.pid, tid, sp=before.sp)  # and not in the call that it lent us
         if call not in ("epoll_wait", "recv_timeout") or not too_early(acts):
             assert process.ask("counts") == "returned 0 eintr 0 errno 0", acts
 

@@ -153,7 +153,7 @@ def test_frames_are_those_of_gdb_at_every_instruction(cpu: Cpu, compile: Callabl
     done = subprocess.run(
         ["gdb", "-nx", "-batch", "-x", str(GDB_FRAMES), "-x", str(GDB_FRAMES.parent / "gdb_steps.py"),
          "-ex", "python step_and_compare()", str(program)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=600,
     )  # fmt: skip
     assert "STEPS " in done.stdout, done.stdout + done.stderr
     seen = json.loads(done.stdout.partition("STEPS ")[2].splitlines()[0])
