@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 # PyDLL keeps the interpreter lock: a call costs 0.6 us less, and nobody else of ours runs.
 _readv = ctypes.PyDLL(None, use_errno=True).process_vm_readv
@@ -161,7 +161,3 @@ class Memory:
             raise ProcessLookupError(errno.ESRCH, f"the memory of process {self.pid} is gone")
         if written != len(data):
             raise _os_error(errno.EFAULT)
-
-    def read_ranges(self, ranges: Sequence[Tuple[int, int]]) -> List[bytes]:
-        """One :meth:`read` a range."""
-        return [self.read(address, size) for address, size in ranges]

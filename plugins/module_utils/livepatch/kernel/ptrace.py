@@ -14,7 +14,6 @@ or is not ours (ESRCH means all three), else ``OSError`` with the kernel's word.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import signal
 import time
@@ -301,8 +300,3 @@ def prepare_waiting() -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether an error says that the thread has ended or runs (ESRCH, ECHILD)."""
-    return error.errno in (errno.ESRCH, errno.ECHILD)
