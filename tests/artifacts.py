@@ -22,6 +22,7 @@ static int calls;
 const char *const words[] = {"one", "two"};
 int new_check(int value) { return value < limit ? helper(value) : printf("%s %d", words[value & 1], ++calls); }
 int new_answer(void) { return calls; }
+int new_answer_thunk(void) { return new_answer(); }
 """
 
 # Not position-independent: i386 code that is has a COMDAT group for its thunk, which the builder dissolves.
@@ -33,7 +34,7 @@ _MANIFEST: dict[str, Any] = {
     "name": "daemon-fix",
     "version": "1.0.2",
     "arch": "x86_64",
-    "needs_injector": 1,
+    "needs_injector": 2,
     "target": {
         "build_id": "0123456789abcdef0123456789abcdef01234567",
         "text_sha256": hashlib.sha256(b"text").hexdigest(),
@@ -66,8 +67,8 @@ _MANIFEST: dict[str, Any] = {
             "ranges": [{"address": 0x12A0, "size": 32, "sha256": hashlib.sha256(b"answer").hexdigest()}],
             "text_relocations": [],
             "entry_safe": False,
-            "convention": "standard",
-            "thunk": None,
+            "convention": "private",
+            "thunk": "new_answer_thunk",
             "copies": [],
         },
     ],

@@ -175,6 +175,15 @@ def test_new_code_is_a_function_that_the_object_defines(symbol):
     refusal_of(artifacts.artifact("x86_64", document), symbol)
 
 
+@pytest.mark.parametrize("symbol", ["calls", "words", "limit", "nowhere"])
+def test_a_thunk_is_a_function_that_the_object_defines(symbol):
+    document = artifacts.document()
+    document["functions"][1]["thunk"] = symbol
+    assert "functions[1].thunk is" in refusal_of(artifacts.artifact("x86_64", document), symbol).what or (
+        symbol == "limit"  # a reference already
+    )
+
+
 def test_a_file_above_the_limit_is_refused_unread():
     assert "more than" in refusal_of(bytes(file.MAX_SIZE + 1)).what
 

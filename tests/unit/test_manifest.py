@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from livepatch.artifact import rules, schema
-from livepatch.artifact.manifest import SHAPE, Manifest
+from livepatch.artifact.manifest import FORMAT, INJECTOR, SHAPE, Manifest
 from livepatch.artifact.shapes import Mismatch
 from livepatch.errors import Refused
 from tests import artifacts, mutations
@@ -97,7 +97,7 @@ def test_null_is_for_five_keys_only(validator):
         for mutant in mutations.manifests(artifacts.document("i386"))
         if mutant.name.endswith(": is None") and validator.is_valid(mutant.of)
     }
-    assert nullable | {"thunk"} == {"build_id", "soname", "thunk", "version", "library"}
+    assert nullable == {"build_id", "soname", "thunk", "version", "library"}
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -115,11 +115,12 @@ def test_rules_that_need_more_than_one_value_are_the_hosts_alone(validator, arch
 
 @pytest.mark.parametrize("key", ["format", "needs_injector"])
 def test_what_is_newer_is_called_newer_however_odd_it_looks(key):
-    for document in (dict(artifacts.document(), **{key: 2}), {key: 2, "unheard": "of"}):
+    newer = {"format": FORMAT, "needs_injector": INJECTOR}[key] + 1
+    for document in (dict(artifacts.document(), **{key: newer}), {key: newer, "unheard": "of"}):
         with pytest.raises(Refused) as refusal:
             Manifest.from_json(document)
         assert refusal.value.reason == "artifact_too_new"
-        assert f"{key} is 2" in refusal.value.what
+        assert f"{key} is {newer}" in refusal.value.what
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_a_plan_says_where_each_jump_goes_and_what_stands_there(target):
         ("answer", ANSWER),
     ]
     assert [jump.old for jump in found.jumps] == [target.file[CHECK][:5], target.file[ANSWER][:5]]
-    for jump, symbol in zip(found.jumps, ("new_check", "new_answer")):
+    for jump, symbol in zip(found.jumps, ("new_check", "new_answer_thunk")):
         entry = found.linked.functions[symbol]
         assert target.cpu.decode_jump(jump.new, jump.address) == entry
         # The jump's field by hand: E9 and the distance from its end (SDM volume 2, "JMP").

@@ -106,7 +106,7 @@ def make(artifact: Artifact, facts: Facts, stamp: Stamp) -> Plan:
         _check_unwind(function, facts)
     entries = [_entry(function, facts) for function in ordered]
 
-    names = [function.symbol for function in ordered]
+    names = [function.entry_symbol for function in ordered]
     draft = _ledger(artifact, facts, stamp, ordered, entries, None)
     room = -(-len(ledger.encode(draft)) // _LEDGER_ALIGN) * _LEDGER_ALIGN
     layout = lay_out(artifact.elf, facts.cpu, room, names)
@@ -229,7 +229,7 @@ def _ledger(
     manifest = artifact.manifest
     sites = []
     for function, (address, old) in zip(functions, entries):
-        entry = _WIDEST if placed is None else placed[1].functions[function.symbol]
+        entry = _WIDEST if placed is None else placed[1].functions[function.entry_symbol]
         new = b"\xff" * len(old) if placed is None else facts.cpu.encode_jump(address, entry)
         ranges: List[Dict[str, object]] = [
             {"address": part.address + facts.bias & facts.cpu.mask, "size": part.size, "sha256": part.sha256}

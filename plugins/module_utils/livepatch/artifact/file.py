@@ -132,14 +132,20 @@ def _check_references(manifest: Manifest, symbols: list[Symbol]) -> None:
 
 
 def _check_functions(manifest: Manifest, elf: ElfFile, symbols: list[Symbol]) -> None:
-    """Each function's new code is one function symbol in executable memory."""
+    """Each function's new code is one function symbol in executable memory, and so is its thunk."""
     defined: dict[str, list[Symbol]] = {}
     for symbol in symbols[1:]:
         if symbol.defined:
             defined.setdefault(symbol.name, []).append(symbol)
-    for index, function in enumerate(manifest.functions):
-        where = f"manifest: functions[{index}].symbol is {shown(function.symbol)}, which"
-        found = defined.get(function.symbol, [])
+    named = [
+        (f"functions[{index}].{key}", name)
+        for index, function in enumerate(manifest.functions)
+        for key, name in (("symbol", function.symbol), ("thunk", function.thunk))
+        if name is not None
+    ]
+    for path, name in named:
+        where = f"manifest: {path} is {shown(name)}, which"
+        found = defined.get(name, [])
         if len(found) != 1:
             raise malformed(f"{where} the object defines {len(found)} times, not once")
         symbol = found[0]

@@ -20,10 +20,10 @@ from typing import Any
 from ..errors import Refused
 from . import strict_json
 from .rules import ADDRESS_LIMIT, RULES
-from .shapes import Array, Boolean, Choice, Integer, Mismatch, Null, Nullable, Record, Shape, Text, key, shown
+from .shapes import Array, Boolean, Choice, Integer, Mismatch, Nullable, Record, Shape, Text, key, shown
 
 FORMAT = 1  # the manifest's, the highest that this code reads
-INJECTOR = 1  # what this code can do; an artifact that needs more says so in needs_injector
+INJECTOR = 2  # what this code can do; an artifact that needs more says so in needs_injector
 MAX_MANIFEST = 8 << 20  # bytes of JSON
 
 _ADDRESS = Integer(0, max(ADDRESS_LIMIT.values()) - 1)
@@ -121,14 +121,27 @@ class Function:
         )
     )
     convention: str = field(
-        metadata=key(Choice(("standard",)), "how the function is called; standard: as the psABI says")
+        metadata=key(
+            Choice(("private", "standard")),
+            "how the function is called; standard: as the psABI says, or in a way that the new code is proven to "
+            "keep; private: in a way that its thunk turns into the psABI's",
+        )
     )
-    thunk: None = field(
-        metadata=key(Null(), "kept for a later needs_injector: a stub between other conventions")
+    thunk: str | None = field(
+        metadata=key(
+            Nullable(_SYMBOL),
+            "the symbol of the thunk that the jump leads to instead of symbol, defined once in this object; "
+            "null: there is none. Needs injector 2",
+        )
     )
     copies: tuple[Copy, ...] = field(
         metadata=key(Array(Record(Copy), 1024), "copies of the old code that the patch does not replace")
     )
+
+    @property
+    def entry_symbol(self) -> str:
+        """The symbol in this object that the jump leads to."""
+        return self.symbol if self.thunk is None else self.thunk
 
 
 @dataclass(frozen=True)

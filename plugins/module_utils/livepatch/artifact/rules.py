@@ -80,9 +80,14 @@ def _write_order_is_a_permutation(manifest: Manifest) -> Iterator[Mismatch]:
 
 
 def _symbols_are_unique(manifest: Manifest) -> Iterator[Mismatch]:
-    """A symbol is the new code of one function, or one reference."""
+    """A symbol is the new code or the thunk of one function, or one reference."""
     seen: dict[str, str] = {}
     symbols = [(function.symbol, f"functions[{i}].symbol") for i, function in enumerate(manifest.functions)]
+    symbols += [
+        (function.thunk, f"functions[{i}].thunk")
+        for i, function in enumerate(manifest.functions)
+        if function.thunk is not None
+    ]
     symbols += [
         (reference.symbol, f"references[{i}].symbol") for i, reference in enumerate(manifest.references)
     ]
@@ -104,6 +109,17 @@ def _references_have_one_home(manifest: Manifest) -> Iterator[Mismatch]:
             yield Mismatch(path, "is in the target, and names a version or a library")
 
 
+def _thunks_are_for_private_conventions(manifest: Manifest) -> Iterator[Mismatch]:
+    """A thunk is the way in by a private convention, which has no other, and needs injector 2."""
+    for i, function in enumerate(manifest.functions):
+        path = f"functions[{i}].thunk"
+        if (function.thunk is None) == (function.convention == "private"):
+            thunk = "null" if function.thunk is None else shown(function.thunk)
+            yield Mismatch(path, f"is {thunk}, and the convention is {function.convention}")
+        if function.thunk is not None and manifest.needs_injector < 2:
+            yield Mismatch(path, f"is {shown(function.thunk)}, and needs_injector is {manifest.needs_injector}")
+
+
 #: Rules that JSON Schema can not say, in the order in which they are checked.
 RULES = (
     _addresses_exist,
@@ -112,4 +128,5 @@ RULES = (
     _write_order_is_a_permutation,
     _symbols_are_unique,
     _references_have_one_home,
+    _thunks_are_for_private_conventions,
 )

@@ -120,17 +120,6 @@ class Choice(NamedTuple):
         return value
 
 
-class Null:
-    """``null``: a key that is reserved for a later format."""
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "null"}
-
-    def read(self, value: Any, path: str) -> None:
-        if value is not None:
-            raise Mismatch(path, f"is {shown(value)}, not null")
-
-
 class Nullable(NamedTuple):
     """``null``, or what ``shape`` allows."""
 

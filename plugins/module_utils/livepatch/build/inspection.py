@@ -39,6 +39,8 @@ def describe(artifact: Artifact) -> Iterator[str]:
         function = manifest.functions[index]
         where = ", ".join(f"{each.address:#x}+{each.size}" for each in function.ranges)
         yield f"  {number}. replaces {function.name} ({function.file or 'unknown file'}) at {where}"
+        if function.thunk is not None:
+            yield f"     through {function.thunk}, which takes calls by its private convention"
         if function.text_relocations:
             yield f"     with {len(function.text_relocations)} words that the dynamic linker wrote"
     for reference in manifest.references:
