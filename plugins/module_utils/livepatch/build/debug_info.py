@@ -13,13 +13,9 @@ from typing import Any, Iterator, NamedTuple
 from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
-from ..cpu.relocations import ABSOLUTE
-from ..elf import ET_REL, SHT_REL, SHT_RELA
 from ..errors import Refused
-from . import type_text
-from .objects import architecture, read_elf
+from . import dwarf_places, type_text
 
-SHF_COMPRESSED = 0x800
 _CPLUSPLUS = {0x04, 0x1A, 0x21, 0x2B, 0x3A}  # DW_LANG_C_plus_plus: 98, 11, 14, 17, 20 (DWARF 5, table 7.17)
 
 
@@ -40,13 +36,18 @@ class Subprogram(NamedTuple):
 
 
 class Inlined(NamedTuple):
-    """An inlined copy of ``name``, which ``file`` defines, in the function ``inside`` that begins at ``entry``."""
+    """An inlined copy of ``name``, which ``file`` defines, in the function ``inside`` that begins at ``entry``.
+
+    :ivar address: of its first byte
+    :ivar call: "FILE:LINE" of the call in the source
+    """
 
     name: str
     file: str
     inside: str
     entry: int
     address: int
+    call: str
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Unit:
     :ivar prototypes: of everything that is called or defined, by name
     :ivar variables: "NAME", or "FUNCTION: NAME" of a function's static one -> its types
     :ivar places: the same names -> addresses, of those that it defines
+    :ivar lines: (a key of ``types`` or ``variables``, or "NAME()" of a prototype; its text) -> "FILE:LINE"
+    :ivar folder: where the compiler ran; the name may be relative to that
     """
 
     name: str
@@ -68,6 +71,13 @@ class Unit:
     places: dict[str, set[int]] = field(default_factory=dict)
     subprograms: list[Subprogram] = field(default_factory=list)
     inlined: list[Inlined] = field(default_factory=list)
+    lines: dict[tuple[str, str], str] = field(default_factory=dict)
+    folder: str = ""
+
+    @property
+    def path(self) -> str:
+        """The source file with its folder, as far as DWARF tells."""
+        return os.path.normpath(os.path.join(self.folder, self.name))
 
     @property
     def file(self) -> str:
@@ -90,7 +100,7 @@ class DebugInfo:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        content, relocated = _relocated(path)
+        content, relocated = dwarf_places.relocated(path)
         try:
             elf = ELFFile(io.BytesIO(content))
             found = elf.get_section_by_name(".debug_info") is not None
@@ -127,24 +137,45 @@ class DebugInfo:
 
     def unit_at(self, address: int) -> Unit | None:
         """The unit with the function that begins at an address of the target."""
-        offset = self._by_address.cu_offset_at_addr(address) if self._by_address is not None else None
-        for unit in [self._read(offset)] if offset is not None else self.units():
+        offsets = [offset for start, end, offset in self._code if start <= address < end]
+        for unit in map(self._read, offsets) if offsets else self.units():
             if any(start == address for each in unit.subprograms for start, _ in each.ranges):
                 return unit
         return None
 
     @cached_property
-    def _by_address(self) -> Any:
-        """The table of .debug_aranges; None: there is none, and every unit must be read."""
-        return self._dwarf.get_aranges() if self._dwarf is not None else None
+    def _code(self) -> list[tuple[int, int, int]]:
+        """(first address, one past the last, offset of the unit): clang writes no .debug_aranges."""
+        found = []
+        for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
+            ranges, _ = dwarf_places.ranges(self._dwarf, cu, cu.get_top_DIE())
+            found += [(start, end, cu.cu_offset) for start, end in ranges]
+        return found
 
-    def variable(self, name: str, address: int) -> set[str]:
-        """The types with which units define a variable at this address; empty where none says so."""
-        found = set()
-        for unit in self.units():
+    def variables_at(self, address: int) -> Iterator[tuple[Unit, str]]:
+        """The units with a variable at this address of the target, and the key that it has in ``places``."""
+        for offset in sorted(self._mentioning(address)):
+            unit = self._read(offset)
             for key, places in unit.places.items():
-                if address in places and key.split(": ")[-1] == name:
-                    found |= unit.variables[key]
+                if address in places:
+                    yield unit, key
+
+    def _mentioning(self, address: int) -> set[int]:
+        """Offsets of the units whose bytes hold an address: reading them all would take minutes."""
+        found = set()
+        for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
+            assert self._dwarf is not None
+            field = address.to_bytes(cu["address_size"], "little")
+            data = self._dwarf.debug_info_sec.stream.getbuffer()
+            end = cu.cu_offset + cu["unit_length"] + cu.structs.initial_length_field_size()
+            base = cu.get_top_DIE().attributes.get("DW_AT_addr_base")
+            if bytes(data[cu.cu_offset : end]).find(field) >= 0:
+                found.add(cu.cu_offset)
+            elif base is not None and self._dwarf.debug_addr_sec is not None:
+                table = self._dwarf.debug_addr_sec.stream.getbuffer()
+                size = int.from_bytes(table[base.value - 8 : base.value - 4], "little") - 4
+                if bytes(table[base.value : base.value + size]).find(field) >= 0:
+                    found.add(cu.cu_offset)
         return found
 
     @lru_cache(maxsize=None)  # noqa: B019 - lives as long as the build, which is one process
@@ -158,40 +189,10 @@ class DebugInfo:
             type_text.text(top, "name"),
             type_text.text(top, "producer"),
             type_text.attribute(top, "language") in _CPLUSPLUS,
+            folder=type_text.text(top, "comp_dir"),
         )
         _Walk(self._dwarf, cu, unit).children(top, "")
         return unit
-
-
-def _relocated(path: str) -> tuple[bytes, bool]:
-    """An object with its DWARF relocated, every section at address 0; and whether that was done.
-
-    pyelftools can do it, too, but knows no thread-local types. Compressed sections are left to it.
-    """
-    elf = read_elf(path)
-    with open(path, "rb") as file:
-        content = bytearray(file.read())
-    tables = [each for each in elf.sections if each.type in (SHT_REL, SHT_RELA)]
-    if elf.type != ET_REL or any(each.flags & SHF_COMPRESSED for each in elf.sections):
-        return bytes(content), False
-    symbols = elf.symbols(elf.section(".symtab"))
-    known = architecture(elf).relocations
-    for table in tables:
-        section = elf.sections[table.info]
-        if not section.name.startswith(".debug_"):
-            continue
-        for each in elf.relocations(table):
-            entry = known.get(each.type)
-            if entry is None or entry.formula is not ABSOLUTE:
-                continue  # a thread-local variable has no address to compare
-            at = section.offset + each.offset
-            field = bytes(content[at : at + entry.width])
-            addend = entry.implicit_addend(field) if each.addend is None else each.addend
-            value = symbols[each.symbol_index].value + addend
-            content[at : at + entry.width] = (value & (1 << 8 * entry.width) - 1).to_bytes(
-                entry.width, "little"
-            )
-    return bytes(content), True
 
 
 class _Walk:
@@ -237,11 +238,14 @@ class _Walk:
         else:
             key, layout = f"{type_text.RECORDS[die.tag]} {name}", type_text.layout(die)
         self._unit.types.setdefault(key, set()).add(layout)
+        self._note_line(key, layout, die)
 
     def _subprogram(self, die: Any) -> None:
         name = type_text.text(die, "linkage_name") or type_text.text(die, "name")
-        self._unit.prototypes.setdefault(name, type_text.prototype(die))
-        ranges, known = self._ranges(die)
+        prototype = type_text.prototype(die)
+        self._unit.prototypes.setdefault(name, prototype)
+        self._note_line(f"{name}()", prototype, die)
+        ranges, known = dwarf_places.ranges(self._dwarf, self._cu, die)
         if not ranges:
             self.children(die, name)
             return
@@ -249,52 +253,39 @@ class _Walk:
         entry = ranges[0][0]
         self._unit.subprograms.append(
             Subprogram(
-                name, type_text.prototype(die), ranges, known, self._file(die),
+                name, prototype, ranges, known, self._file(die),
                 tuple(self._in_memory(each, entry) for each in parameters),
             )
         )  # fmt: skip
         self.children(die, name, entry)
 
     def _variable(self, die: Any, function: str) -> None:
-        location = die.attributes.get("DW_AT_location")
-        static = location is not None and location.form == "DW_FORM_exprloc" and location.value[:1] == [0x03]
-        if function and not static:  # DW_OP_addr: a static one
+        place = dwarf_places.static_address(self._dwarf, self._cu, die)
+        declared = "DW_AT_declaration" in type_text.origin(die).attributes
+        if function and place is None and not declared:
             return
         name = type_text.text(die, "name")
-        key = f"{function}: {name}" if function else name
-        self._unit.variables.setdefault(key, set()).add(type_text.of(die, qualified=True))
-        if static:
-            place = int.from_bytes(bytes(location.value[1:]), "little")
+        key = f"{function}: {name}" if function and not declared else name
+        kind = type_text.of(die, qualified=True)
+        self._unit.variables.setdefault(key, set()).add(kind)
+        self._note_line(key, kind, die)
+        if place is not None:
             self._unit.places.setdefault(key, set()).add(place)
 
+    def _note_line(self, key: str, what: str, die: Any) -> None:
+        line = type_text.attribute(die, "decl_line")
+        if line is not None:
+            self._unit.lines.setdefault((key, what), f"{self._file(die)}:{line}")
+
     def _inlined(self, die: Any, inside: str, entry: int) -> None:
-        ranges, _ = self._ranges(die)
+        ranges, _ = dwarf_places.ranges(self._dwarf, self._cu, die)
         name = type_text.text(die, "linkage_name") or type_text.text(die, "name")
         address = ranges[0][0] if ranges else entry
-        self._unit.inlined.append(Inlined(name, self._file(die), inside, entry, address))
+        line = type_text.attribute(die, "call_line")
+        call = f"{self._file(die, 'call_file')}:{line}" if line is not None else ""
+        self._unit.inlined.append(Inlined(name, self._file(die), inside, entry, address, call))
 
-    def _ranges(self, die: Any) -> tuple[tuple[tuple[int, int], ...], bool]:
-        low, high = die.attributes.get("DW_AT_low_pc"), die.attributes.get("DW_AT_high_pc")
-        if low is not None and high is not None:
-            end = high.value if high.form.startswith("DW_FORM_addr") else low.value + high.value
-            return ((low.value, end),), True
-        listed = die.attributes.get("DW_AT_ranges")
-        if listed is None:
-            return (), True
-        if listed.form not in ("DW_FORM_sec_offset", "DW_FORM_data4"):
-            return (), False
-        base = self._cu.get_top_DIE().attributes.get("DW_AT_low_pc")
-        start = base.value if base is not None else 0
-        ranges = []
-        for each in self._dwarf.range_lists().get_range_list_at_offset(listed.value, cu=self._cu):
-            if hasattr(each, "base_address"):
-                start = each.base_address
-                continue
-            shift = 0 if each.is_absolute else start
-            ranges.append((each.begin_offset + shift, each.end_offset + shift))
-        return tuple(ranges), True
-
-    def _file(self, die: Any) -> str:
+    def _file(self, die: Any, attribute: str = "decl_file") -> str:
         """The source file that declares it, without its folder."""
         if self._files is None:
             program = self._dwarf.line_program_for_CU(self._cu)
@@ -302,7 +293,7 @@ class _Walk:
             self._files = [each.name.decode("utf-8", "backslashreplace") for each in entries]
             if self._cu["version"] < 5:
                 self._files.insert(0, "")
-        index = type_text.attribute(die, "decl_file")
+        index = type_text.attribute(die, attribute)
         known = isinstance(index, int) and 0 <= index < len(self._files)
         return os.path.basename(self._files[index]) if known else ""
 

@@ -170,7 +170,7 @@ def _check_reference(target: TargetFile, dwarf: DebugInfo, name: str, unit: Unit
         _check_local(target, found, home)
         return
     declared = unit.variables.get(name)
-    defined = dwarf.variable(name, found.address)
+    defined = {kind for home, key in dwarf.variables_at(found.address) for kind in home.variables[key]}
     if declared and defined and not declared <= defined:
         raise Refused(
             "prototype_differs",
