@@ -115,14 +115,34 @@ def test_every_selection_has_an_option(sent, key):
 @pytest.mark.parametrize(
     "parameter", [each for each in PARAMETERS if each.kind != "dict"], ids=lambda each: each.name
 )
-def test_every_parameter_has_an_option(sent, parameter):
+def test_every_parameter_has_an_option(sent, parameter, tmp_path):
     option = "--" + parameter.name.replace("_", "-")
-    value = {"str": "text", "int": 7, "float": 7.5, "bool": True, "plan": "a1" * 32}[parameter.kind]
-    if parameter.choices:
-        value = parameter.choices[-1]
+    value = {"str": "text", "int": 7, "float": 7.5, "bool": True, "plan": "a1" * 32, "text": "two\r\nlines\n"}
+    value = said = parameter.choices[-1] if parameter.choices else value[parameter.kind]
+    if parameter.kind == "text":
+        said = tmp_path / "text"
+        said.write_bytes(value.encode())
     command = ["list"] if parameter.reads else ["apply", "fix.lp.o"]
-    program.main([*command, option, *([] if parameter.kind == "bool" else [str(value)])])
+    program.main([*command, option, *([] if parameter.kind == "bool" else [str(said)])])
     assert sent[0]["parameters"][parameter.name] == value
+
+
+def test_keys_are_trusted_in_list_too(sent, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("")
+    program.main(["list", "fix.lp.o", "--trusted-keys", str(keys)])
+    assert sent[0]["parameters"]["trusted_keys"] == ""
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_keys_that_can_not_be_read_are_wrong_usage(sent, tmp_path, capsys, content):
+    keys = tmp_path / "keys"
+    if content is not None:
+        keys.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        program.main(["apply", "fix.lp.o", "--trusted-keys", str(keys)])
+    assert (ended.value.code, sent) == (2, [])
+    assert str(keys) in capsys.readouterr().err
 
 
 def test_a_flag_can_be_denied(sent):

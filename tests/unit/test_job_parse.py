@@ -76,6 +76,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "host": (7, True, [], {}),
     "by": (7, True, [], {}),
     "parameters": (7, True, "patience=1", [], ["patience"]),
+    "signatures": (7, True, "text", [], {"id": 7}, {"id": None}),
 }
 
 
@@ -126,16 +127,6 @@ def test_what_is_not_built_is_refused_by_name():
 def test_a_selection_that_makes_no_sense_is_wrong_usage(processes):
     with pytest.raises(UsageError):
         jobs.run_job({"format": 1, "command": "list", "parameters": {"processes": processes}})
-
-
-def test_where_the_host_demands_signatures_nothing_is_applied(tmp_path, monkeypatch):
-    signers = tmp_path / "allowed_signers"
-    signers.touch()
-    monkeypatch.setattr(jobs, "ALLOWED_SIGNERS", str(signers))
-    for command in ("apply", "check"):
-        with pytest.raises(Refused) as caught:
-            jobs.run_job({"format": 1, "command": command, "artifacts": ["/nowhere.lp.o"]})
-        assert caught.value.reason == "no_verifier"
 
 
 def test_an_artifact_that_is_not_there_is_refused_before_any_process_is_looked_at(monkeypatch):

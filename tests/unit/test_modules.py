@@ -54,7 +54,7 @@ def test_patch_asks_for_what_a_job_can_be_told(monkeypatch: pytest.MonkeyPatch) 
     asked, job = specification(patch, monkeypatch)
     table = {each.name: each for each in PARAMETERS if each.name != "outdated"}
     assert set(asked) - OWN == set(table)
-    kinds = {"plan": "raw"}
+    kinds = {"plan": "raw", "text": "str"}  # a path, which the action plugin replaces by what the file holds
     for name, parameter in table.items():
         assert asked[name]["type"] == kinds.get(parameter.kind, parameter.kind), name
         assert asked[name].get("default") == parameter.default, name

@@ -121,13 +121,13 @@ def _misused(command: Any, why: str) -> Dict[str, Any]:
 def _job(options: argparse.Namespace) -> Dict[str, Any]:
     """The command line as a job.
 
-    :raises UsageError: ``--expected-plan`` names a file that is no saved plan
+    :raises UsageError: ``--expected-plan`` names a file that is no saved plan, ``--trusted-keys`` one that is no text
     """
     parameters: Dict[str, Any] = {}
     for parameter in PARAMETERS:
         value = getattr(options, parameter.name, None)
         if value is not None:
-            parameters[parameter.name] = value
+            parameters[parameter.name] = _text_of(value) if parameter.kind == "text" else value
     selection = {key: getattr(options, f"only_{key}") for key in SELECTION_KEYS}
     parameters["processes"] = {key: value for key, value in selection.items() if value is not None}
     expected = parameters.get("expected_plan")
@@ -159,6 +159,15 @@ def _saved(path: str) -> Any:
         raise UsageError(f"the saved plan {path} can not be read: {error}") from error
 
 
+def _text_of(path: str) -> str:
+    """:raises UsageError: the file can not be read, or is no UTF-8"""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can not be read: {error}") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="livepatch", description="Live patching of running processes.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -184,9 +193,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_parameters(parser: argparse.ArgumentParser, reads: bool) -> None:
-    types = {"str": str, "int": int, "float": float, "plan": str}
+    types = {"str": str, "int": int, "float": float, "plan": str, "text": str}
     for parameter in PARAMETERS:
-        if parameter.reads != reads:
+        if parameter.reads not in (None, reads):
             continue
         name = "--" + parameter.name.replace("_", "-")
         if parameter.kind == "bool":

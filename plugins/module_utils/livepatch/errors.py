@@ -87,11 +87,6 @@ REASONS: Dict[str, Reason] = {
         "A parameter, value or kind of patch that this version does not carry out.",
         "Leave it out, or use a version that has it.",
     ),
-    "no_verifier": Reason(
-        "Signatures are demanded (trusted_keys, or /etc/livepatch/allowed_signers on the host), and this version "
-        "can not verify any.",
-        "Use a version that verifies signatures; nothing unsigned is accepted here.",
-    ),
     "plan_drifted": Reason(
         "What would be done now is not what the saved plan says.",
         "Run check mode again, read what changed, and save the new plan.",
@@ -124,6 +119,29 @@ REASONS: Dict[str, Reason] = {
     "relocation_overflow": Reason(
         "A relocated value does not fit its field at the addresses there are.",
         "Compile the patch with -fPIC, so that far references go through slots.",
+    ),
+    # the signature
+    "not_signed": Reason(
+        "The artifact has no signature, and signatures are demanded (trusted_keys, or /etc/livepatch/allowed_signers "
+        "on the host).",
+        "Sign it with livepatch sign, and keep its .sig beside it.",
+    ),
+    "bad_signature": Reason(
+        "The signature is not one of this file, or not one for livepatch.",
+        "Copy artifact and .sig again, or sign it again with livepatch sign.",
+    ),
+    "signer_not_allowed": Reason(
+        "The signature is right, and its key is not one that is allowed here, or not now.",
+        "Have it signed by somebody who is, or add the key to the list of allowed signers.",
+    ),
+    "signers_unusable": Reason(
+        "The list of allowed signers can not be trusted: it can not be read, is not in ssh-keygen's format, or others "
+        "than root may write the host's own.",
+        "Correct the file that is named; until then nothing is accepted.",
+    ),
+    "no_verifier": Reason(
+        "Signatures are demanded, and there is no OpenSSH here that can verify them (ssh-keygen -Y, 8.2 or later).",
+        "Install a newer openssh-clients; nothing is accepted unverified.",
     ),
     # the process, looked at
     "not_permitted": Reason(

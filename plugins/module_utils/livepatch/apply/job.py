@@ -9,7 +9,7 @@ first process touched.  Processes are taken in order of their PID.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..artifact import file as artifact_file
@@ -17,7 +17,7 @@ from ..artifact.file import Artifact
 from ..errors import Refused, UsageError
 from ..process.targets import SELECTION_KEYS
 from ..report import Report
-from . import act, identity, parameters, survey
+from . import act, identity, parameters, survey, trust
 from .cancel import Cancel
 from .case import Case
 
@@ -25,8 +25,7 @@ __all__ = ["COMMANDS", "Job", "SELECTION_KEYS", "run_job"]
 
 FORMAT = 1
 COMMANDS = ("list", "check", "apply", "revert", "recover")
-_KEYS = {"format", "command", "direction", "artifacts", "host", "by", "parameters"}
-ALLOWED_SIGNERS = "/etc/livepatch/allowed_signers"
+_KEYS = {"format", "command", "direction", "artifacts", "host", "by", "parameters", "signatures"}
 
 # Processes that were started while we worked (a master's new workers) are looked for again this often.
 _ROUNDS = 4
@@ -42,6 +41,7 @@ class Job:
     host: str
     by: str
     parameters: Mapping[str, Any]
+    signatures: Mapping[str, str] = field(default_factory=dict)  # artifact id -> signature; else the file beside it
 
     @property
     def writes(self) -> bool:
@@ -76,9 +76,13 @@ def parse(data: Mapping[str, Any]) -> Job:
         texts[key] = data.get(key, default)
         if not isinstance(texts[key], str):
             raise UsageError(f"{key} must be a text")
+    signatures = data.get("signatures", {})
+    if not isinstance(signatures, dict) or not all(isinstance(text, str) for text in signatures.values()):
+        raise UsageError("signatures must be a JSON object of texts")
     if command in ("apply", "revert"):
         direction = command
-    return Job(command, direction, tuple(artifacts), texts["host"], texts["by"], parameters.checked(given))
+    checked = parameters.checked(given)
+    return Job(command, direction, tuple(artifacts), texts["host"], texts["by"], checked, signatures)
 
 
 def run_job(data: Mapping[str, Any]) -> Report:
@@ -88,10 +92,12 @@ def run_job(data: Mapping[str, Any]) -> Report:
     :raises LivepatchError: nothing was done, for a reason that concerns all of it
     """
     job = parse(data)
-    _check_verifier(job)
-    artifacts = _read(job)
+    artifacts, untrusted = _read(job)
     with Cancel() as cancel:
         cases = survey.look(job, artifacts)
+        for case in cases:
+            if case.report.status == "planned" and case.artifact is not None and case.artifact.id in untrusted:
+                case.failed_with(untrusted[case.artifact.id])
         report = _report(job, artifacts, cases)
         identity.check_expected(job.parameters["expected_plan"], report.plans)
         if job.writes:
@@ -112,20 +118,26 @@ def run_job(data: Mapping[str, Any]) -> Report:
     return report
 
 
-def _check_verifier(job: Job) -> None:
-    """What this version can not verify, it does not accept."""
-    if job.artifacts and job.direction == "apply" and os.path.exists(ALLOWED_SIGNERS):
-        raise Refused("no_verifier", f"{ALLOWED_SIGNERS} demands signatures, and this version verifies none")
+def _read(job: Job) -> Tuple[List[Artifact], Dict[str, Refused]]:
+    """The artifacts; for a revert an argument that is no file names a patch and is left to the survey.
 
-
-def _read(job: Job) -> List[Artifact]:
-    """The artifacts; for a revert an argument that is no file names a patch and is left to the survey."""
-    artifacts = [
-        artifact_file.read(path)
-        for path in job.artifacts
-        if job.direction == "apply" or survey.is_file(path)
-    ]
-    return list({artifact.id: artifact for artifact in artifacts}.values())
+    :returns: and for ``list``, which asks what could be, why those by id would not be accepted
+    :raises Refused: one can not be read, or must not be put into a process; that takes it out always may
+    """
+    artifacts: Dict[str, Artifact] = {}
+    untrusted: Dict[str, Refused] = {}
+    for path in job.artifacts:
+        if job.direction == "apply" or survey.is_file(path):
+            artifact = artifact_file.read(path)
+            artifacts[artifact.id] = artifact
+            if job.direction == "apply":
+                try:
+                    trust.check(artifact, path, job.signatures, job.parameters["trusted_keys"])
+                except Refused as refusal:
+                    if job.command != "list":
+                        raise
+                    untrusted[artifact.id] = refusal
+    return list(artifacts.values()), untrusted
 
 
 def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> Report:

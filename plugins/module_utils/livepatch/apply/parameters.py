@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from ..artifact.shapes import Mismatch, Text, shown
+from ..artifact.signature import MAX_SIGNERS
 from ..errors import Refused, UsageError
 
 
@@ -21,7 +22,8 @@ from ..errors import Refused, UsageError
 class Parameter:
     """One parameter.
 
-    :ivar kind: "str", "int", "float", "bool", "dict" or "plan" (a dict, or its hash)
+    :ivar kind: "str", "int", "float", "bool", "dict", "plan" (a dict, or its hash) or "text" (what a file holds that
+        the command line and the module name)
     :ivar choices: the values that there are; None: any
     :ivar built: the values that this version carries out; None: any.  What is not
         built is refused by name, never done halfway.
@@ -34,8 +36,8 @@ class Parameter:
     choices: Optional[Tuple[Any, ...]] = None
     built: Optional[Tuple[Any, ...]] = None
     minimum: Optional[float] = None
-    maximum: Optional[float] = None  # of a number; of a text its characters, which then is one printable line
-    reads: bool = False  # means something to ``list`` only
+    maximum: Optional[float] = None  # of a number; of a str its characters, which then is one printable line
+    reads: Optional[bool] = False  # means something to ``list`` only; None: to ``list`` as well
 
 
 PARAMETERS: Tuple[Parameter, ...] = (
@@ -57,7 +59,8 @@ PARAMETERS: Tuple[Parameter, ...] = (
     Parameter("all_or_nothing", "bool", True, "patch all selected processes of this host, or none"),
     Parameter("replace", "bool", False, "take the place of the patches that this one supersedes", built=(False,)),
     Parameter("expected_plan", "plan", None, "a plan saved by an earlier check; refuse what has drifted"),
-    Parameter("trusted_keys", "str", None, "allowed signers, as ssh-keygen -Y has them"),
+    Parameter("trusted_keys", "text", None, "a file of allowed signers, ssh-keygen(1): accept only what they signed",
+              maximum=MAX_SIGNERS, reads=None),
     Parameter("comment", "str", "", "goes into the ledger", maximum=1000),
     Parameter(
         "outdated", "bool", False, "also list processes that still run a file that was replaced on disk", reads=True
@@ -66,24 +69,19 @@ PARAMETERS: Tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
-_TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict}
+_TYPES: Mapping[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict, "text": str}
 
 
 def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
     """All parameters with their values, defaults filled in.
 
     :raises UsageError: an unknown name, a wrong type or an impossible value
-    :raises Refused: ``not_supported_yet``, ``no_verifier``
+    :raises Refused: ``not_supported_yet``
     """
     unknown = sorted(set(given) - set(BY_NAME))
     if unknown:
         raise UsageError(f"unknown parameter {unknown[0]!r}; there are: {', '.join(sorted(BY_NAME))}")
-    values = {
-        parameter.name: _checked_one(parameter, given.get(parameter.name)) for parameter in PARAMETERS
-    }
-    if values["trusted_keys"] is not None:
-        raise Refused("no_verifier", "trusted_keys is given, and this version verifies no signatures")
-    return values
+    return {parameter.name: _checked_one(parameter, given.get(parameter.name)) for parameter in PARAMETERS}
 
 
 def _checked_one(parameter: Parameter, value: Any) -> Any:
@@ -102,6 +100,9 @@ def _checked_one(parameter: Parameter, value: Any) -> Any:
             raise UsageError(f"{name} must be at least {parameter.minimum:g}, not {shown(value)}")
         if parameter.maximum is not None and not value <= parameter.maximum:
             raise UsageError(f"{name} must be at most {parameter.maximum:g}, not {shown(value)}")
+    elif parameter.kind == "text":
+        if parameter.maximum is not None and len(value) > parameter.maximum:
+            raise UsageError(f"{name} has {len(value)} characters, more than {parameter.maximum:g}")
     elif parameter.maximum is not None:
         _check_line(name, value, int(parameter.maximum))
     if parameter.built is not None and value not in parameter.built:

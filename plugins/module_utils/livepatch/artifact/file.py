@@ -8,6 +8,7 @@ its bounds: all of it has been checked before :func:`parse` returns.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -65,11 +66,7 @@ def read(path: str) -> Artifact:
     :raises Refused: ``artifact_not_found``, and what :func:`parse` raises
     """
     try:
-        # O_NONBLOCK: open(2) of a FIFO would wait for a writer.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Refused("artifact_not_found", f"{shown(path)} is not a regular file")
-            data = file.read(MAX_SIZE + 1)
+        data = contents(path, MAX_SIZE)
     except OSError as error:
         raise Refused("artifact_not_found", f"{shown(path)}: {error.strerror}") from error
     except ValueError as error:  # a NUL byte in the path
@@ -78,6 +75,23 @@ def read(path: str) -> Artifact:
         return parse(data)
     except Refused as refusal:
         raise Refused(refusal.reason, f"{path}: {refusal.what}") from refusal
+
+
+def contents(path: str, limit: int) -> bytes:
+    """The bytes of a regular file, which is followed through symbolic links; at most one more than ``limit``.
+
+    :raises OSError: it is not there, can not be read, or is no regular file
+    :raises ValueError: a NUL byte in the path
+    """
+    # O_NONBLOCK: open(2) of a FIFO would wait for a writer.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(handle)
 
 
 def parse(data: bytes) -> Artifact:
