@@ -278,7 +278,7 @@ def test_the_command_line_says_why_not(cpu: Cpu, tmp_path: Path) -> None:
     assert (code, answer["status"], answer["reason"]) == (3, "refused", "nothing_changed")
     code, answer = livepatch("build", *words, "--old-objects", pair.old)
     assert (code, answer["status"]) == (2, "wrong_usage")
-    for name in ("source", "diff", "build-command", "package", "from", "to", "sign-with"):
+    for name in ("source", "diff", "build-command", "package", "from", "to"):
         code, answer = livepatch("build", *words, f"--{name}", "x")
         assert (code, answer["reason"]) == (3, "not_supported_yet") and name in str(answer["message"])
     assert not (tmp_path / "fix.lp.o").exists()

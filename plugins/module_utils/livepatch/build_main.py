@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: BSD-2-Clause
-"""The build host's command line: ``livepatch build``, ``livepatch inspect``.
+"""The build host's command line: ``livepatch build``, ``inspect``, ``sign``, ``verify``.
 
 Never bundled: managed hosts have neither pyelftools nor a compiler.  It
 translates words into a request and an answer into words, and decides nothing.
@@ -16,13 +16,16 @@ import sys
 from typing import Any, Sequence
 
 from .artifact import file as artifact_file
-from .build import inspection, pipeline
+from .artifact import signature
+from .build import inspection, pipeline, signing
 from .build.request import BuildRequest
 from .errors import LivepatchError, Refused, UsageError
 from .report import RUN_FAILED, STATUSES, WRONG_USAGE
 
 #: Parameters of ``patch_build`` that this version refuses by name.
-NOT_BUILT = ("source", "diff", "build-command", "package", "from", "to", "sign-with")
+NOT_BUILT = ("source", "diff", "build-command", "package", "from", "to")
+
+_KEY = "a private key, or a public one whose private half an agent or a token has"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,23 +78,26 @@ def _parser() -> argparse.ArgumentParser:
         build.add_argument(
             f"--{relation}", action="append", default=[], metavar="NAME[=VERSION]", help=f"patch {help_text}"
         )
+    build.add_argument("--sign-with", metavar="FILE", help=f"sign it: {_KEY}")
     build.add_argument("--dest", required=True, metavar="FILE", help="where the artifact goes")
     for name in NOT_BUILT:
         build.add_argument(f"--{name}", dest="not_built_" + name, help=argparse.SUPPRESS)
     inspect = commands.add_parser("inspect", help="say what an artifact does", allow_abbrev=False)
     inspect.set_defaults(run=_inspect)
     inspect.add_argument("artifact", metavar="FILE")
-    for name in ("sign", "verify"):
-        later = commands.add_parser(name, allow_abbrev=False)
-        later.set_defaults(run=_not_built, json=False, name=name)
-        later.add_argument("words", nargs=argparse.REMAINDER)
-    for command in (build, inspect):
+    sign = commands.add_parser("sign", help="write FILE.sig beside an artifact", allow_abbrev=False)
+    sign.set_defaults(run=_sign)
+    sign.add_argument("artifact", metavar="FILE")
+    sign.add_argument("--key", required=True, metavar="FILE", help=_KEY)
+    verify = commands.add_parser("verify", help="say who signed an artifact, if that counts", allow_abbrev=False)
+    verify.set_defaults(run=_verify)
+    verify.add_argument("artifact", metavar="FILE")
+    verify.add_argument(
+        "--trusted-keys", required=True, metavar="FILE", help="who may: allowed signers, as in ssh-keygen(1)"
+    )
+    for command in (build, inspect, sign, verify):
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
-
-
-def _not_built(options: argparse.Namespace) -> int:
-    raise Refused("not_supported_yet", f"livepatch {options.name} is not supported yet")
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -102,7 +108,10 @@ def _build(options: argparse.Namespace) -> int:
     options.cflags = [word for words in options.cflags for word in shlex.split(words)]
     request = BuildRequest(**{name: getattr(options, name) for name in fields})
     built = pipeline.make(request)
+    signed = None if options.sign_with is None else signing.sign(built.artifact.data, options.sign_with)
     _write(options.dest, built.artifact.data)
+    if signed is not None:
+        _write(options.dest + signature.SUFFIX, signed)
     answer = inspection.summary(built.artifact)
     answer.update(status="built", dest=options.dest, warnings=list(built.warnings))
     if options.json:
@@ -123,8 +132,33 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sign(options: argparse.Namespace) -> int:
+    artifact = artifact_file.read(options.artifact)
+    path = options.artifact + signature.SUFFIX
+    _write(path, signing.sign(artifact.data, options.key))
+    if options.json:
+        _say(options, {**inspection.summary(artifact), "status": "signed", "signature": path})
+    else:
+        print(f"{path}: signature of {inspection.headline(artifact)}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    artifact = artifact_file.read(options.artifact)
+    with open(options.trusted_keys, "rb") as file:
+        allowed = file.read(signature.MAX_SIGNERS + 1)
+    signature.check_signers(allowed, options.trusted_keys)
+    signer = signature.verify(artifact.data, signature.beside(options.artifact), allowed)
+    if options.json:
+        _say(options, {**inspection.summary(artifact), "status": "verified", **signer._asdict()})
+    else:
+        who = f"{signer.principal} with the {signer.key_type} key {signer.fingerprint}"
+        print(f"{options.artifact}: signed by {who}")
+    return 0
+
+
 def _write(path: str, data: bytes) -> None:
-    """The artifact appears whole or not at all; unchanged bytes leave the file alone."""
+    """The file appears whole or not at all; unchanged bytes leave the file alone."""
     try:
         with open(path, "rb") as file:
             if file.read() == data:

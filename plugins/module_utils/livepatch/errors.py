@@ -315,6 +315,10 @@ REASONS: Dict[str, Reason] = {
         "Exceptions would cross the new code.",
         "Patch a function that does not take part in exceptions.",
     ),
+    "signing_failed": Reason(
+        "ssh-keygen could not sign with this key.",
+        "Read its words; a key with a passphrase needs a terminal, or ssh-agent.",
+    ),
     "compile_failed": Reason("The compiler refused the patch source.", "Read its messages above."),
     "file_malformed": Reason(
         "An input of the builder can not be read as what it should be.",
