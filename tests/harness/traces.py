@@ -146,3 +146,16 @@ def wait_for_call(pid: int, tid: int, number: int, seconds: float = 10.0) -> Non
             return
         os.sched_yield()
     raise AssertionError(f"thread {tid} of {pid} never slept in system call {number}")
+
+
+def wait_until_stopped(pid: int, seconds: float = 10.0) -> None:
+    """Return once every thread of a process is stopped by a signal, and by no tracer.
+
+    A thread that is let go in a group-stop runs a few instructions, in the kernel, before it is stopped again.
+
+    :raises AssertionError: one was not within ``seconds``
+    """
+    deadline = time.monotonic() + seconds
+    while set(found := states(pid).values()) != {"T"}:
+        assert time.monotonic() < deadline, f"process {pid} does not stop: {sorted(found)}"
+        os.sched_yield()

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from livepatch.kernel import ptrace
@@ -136,3 +139,19 @@ def test_letting_go_of_a_thread_is_not_noticed_either(cpu, program, start):
     wait_until_blocked(process.pid, tid)
     assert process.ask("counts") == "returned 0 eintr 0 errno 0"
     traces.assert_released(process.pid)
+
+
+def test_calls_that_sigstop_breaks_off_go_on_at_sigcont_if_we_came_in_between(cpu, program, start):
+    """Without us those that give up would say EINTR then; with us at work it must not be worse."""
+    for call in (*calls(cpu), *RESTARTED):
+        process = start(program, call)
+        tid = int(process.ready.split()[1])
+        wait_until_blocked(process.pid, tid)
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        ptrace.seize(tid, OPTIONS)
+        Thread(tid, process.pid).release(soon(), filtered=False)
+        traces.wait_until_stopped(process.pid)
+        os.kill(process.pid, signal.SIGCONT)
+        wait_until_blocked(process.pid, tid)
+        assert process.ask("counts") == "returned 0 eintr 0 errno 0", call

@@ -213,16 +213,20 @@ class TestSignals:
             hold.call("getpid")
         assert program.ask("mask") == before
 
-    def test_a_stopped_process_is_refused_and_stays_stopped(self, cpu, program):
+    def test_a_stopped_process_makes_calls_stays_stopped_and_gets_its_signals_afterwards(self, cpu, program):
+        first = int(signal.SIGRTMIN)
         lender = Lender(program, cpu)
         os.kill(program.pid, signal.SIGSTOP)
         os.waitpid(program.pid, os.WUNTRACED)
-        with pytest.raises(Refused) as refusal:
-            lender.hold(program.pid).__enter__()
-        assert refusal.value.reason == "stopped"
-        wait_until_stopped(program.pid)
+        for value in range(1, 4):
+            with lender.hold(program.pid) as hold:
+                self.queue(program.pid, first, value)
+                assert hold.call("getpid") == program.pid
+            wait_until_stopped(program.pid)
         os.kill(program.pid, signal.SIGCONT)
-        assert program.ask("signals").split()[-1] == "."
+        handled = program.ask("signals").split()
+        handled.remove(f"{int(signal.SIGCONT)}:0")  # its handler may be interrupted by those of the others
+        assert handled == [f"{first}:1", f"{first}:2", f"{first}:3", "."]
 
     def test_sigstop_in_the_middle_stops_the_process_in_the_end(self, cpu, program):
         with Lender(program, cpu).hold(program.pid) as hold:

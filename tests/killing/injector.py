@@ -63,11 +63,13 @@ class Shot:
     :ivar number: at the N-th counted call, from 1; counted are the calls that change the process, or with
         ``every`` all calls from the first of those on, which is a PTRACE_SEIZE
     :ivar after: when the call is done, instead of before it begins
+    :ivar deed: what happens there instead of its death; then it goes on
     """
 
     number: int
     after: bool = False
     every: bool = False
+    deed: Callable[[], None] | None = None
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Run:
 
     calls: list[str] = field(default_factory=list)  # the counted calls, by name, the last one where it died
     killed: bool = False
+    hit: bool = False  # the shot's deed was done
     code: int = 0
     output: bytes = b""
 
@@ -196,7 +199,8 @@ class _Watch:
             self.inside.add(tid)
         elif number == _SIGTRAP_SYSCALL:
             if self.shoot_at_exit:
-                self._kill()
+                self.inside.discard(tid)
+                self._shoot()
             elif tid in self.inside:
                 self.inside.remove(tid)
             else:
@@ -236,8 +240,14 @@ class _Watch:
             if self.shot.after:
                 self.shoot_at_exit = True
             else:
-                self._kill()  # at the entry of a call: the kernel does not begin it any more
+                self._shoot()  # at the entry of a call: the kernel does not begin it any more
 
-    def _kill(self) -> None:
+    def _shoot(self) -> None:
+        assert self.shot is not None
+        if self.shot.deed is not None:
+            self.shoot_at_exit = False
+            self.run.hit = True
+            self.shot.deed()
+            return
         self.run.killed = True
         os.killpg(self.pid, signal.SIGKILL)

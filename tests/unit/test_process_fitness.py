@@ -68,11 +68,11 @@ def test_what_can_not_be_stopped_or_checked_is_refused_by_name(cpu, shape, name)
         fitness.check(taken)
 
 
-def test_a_stopped_process_is_refused(cpu, shape) -> None:
+def test_nothing_speaks_against_a_stopped_process(cpu, shape) -> None:
     program = shape("threads")
     os.kill(program.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, program.pid, os.WSTOPPED)
-    assert reasons(program.pid) == ["stopped"]
+    assert reasons(program.pid) == []
 
 
 def test_a_traced_process_is_refused_and_the_tracer_named(cpu, shape) -> None:
@@ -171,7 +171,6 @@ def test_each_fact_has_its_reason(seen, reason) -> None:
     ("reason", "changes", "facts"),
     [
         ("shadow_stack", {"features": "shstk wrss"}, {}),
-        ("stopped", {"state": "T"}, {}),
         ("uninterruptible", {"state": "D"}, {"uninterruptible": True}),
         ("vfork", {"state": "D"}, {"vforking": True}),
     ],

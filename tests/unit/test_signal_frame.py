@@ -12,7 +12,7 @@ import struct
 import pytest
 
 from livepatch.cpu import X86_64
-from livepatch.cpu.signal_frame import FXSAVE_SIZE, FloatingPoint, UnknownState, XstateLayout
+from livepatch.cpu.signal_frame import FXSAVE_SIZE, FloatingPoint, UnknownState, XstateLayout, is_ours
 from livepatch.kernel.xstate import find_layout
 
 TOP = 0x7FFF1237
@@ -66,6 +66,7 @@ def test_the_alternate_stack_is_invalid_on_purpose(cpu):
     frame = cpu.signal_frame(registers(cpu), 0, state(cpu), TOP, RESTORER, 0)
     flags_at = 8 + 16 + 8 if cpu is X86_64 else 144 + 8 + 4
     assert struct.unpack_from("<I", frame.image, flags_at) == (4,)
+    assert is_ours(cpu.name, lambda offset, size: frame.image[offset : offset + size])
 
 
 def test_without_xsave_the_frame_ends_with_fxsave_and_no_magic(cpu):

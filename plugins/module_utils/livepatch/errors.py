@@ -155,7 +155,6 @@ REASONS: Dict[str, Reason] = {
         "End the debugger or tracer that is named, then try again.",
     ),
     "in_use_by": Reason("Another livepatch works on this process.", "Wait for it to end, then try again."),
-    "stopped": Reason("The process is stopped (SIGSTOP, job control).", "Let it continue (SIGCONT), then try again."),
     "shadow_stack": Reason("The process runs with a user shadow stack.", "Restart it with the fix instead."),
     "shares_memory": Reason(
         "Another process shares this one's memory; it would run half-patched code unseen.",

@@ -51,7 +51,7 @@ def perform(tracee: Tracee, switch: Switch, patience: Patience, between: Callabl
     :param between: called between attempts; may raise to end them
     :returns: the outcome, and the number of attempts
     :raises Busy: no safe point within the patience
-    :raises Refused: ``code_differs``: somebody else wrote there meanwhile; ``stopped``
+    :raises Refused: ``code_differs``: somebody else wrote there meanwhile
     :raises RolledBack: a write failed, and what was written was taken back
     :raises Stranded: and could not be taken back
     """

@@ -45,7 +45,7 @@ EINVAL, which sys_rt_sigreturn ignores, and the thread's alternate stack stays a
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 # arch/x86/include/uapi/asm/sigcontext.h
 _MAGIC1 = 0x46505853  # "FPXS" in fxsave.sw_reserved: an xsave area, not only fxsave
@@ -63,6 +63,8 @@ _FSAVE_SIZE = 112  # struct fregs_state, the last word being software's
 _XSTATE_BV = 512  # offset in the xsave area: which components are not in their initial state
 _TILE_DATA = 1 << 18  # AMX; the only component so far that a process has only if it asks
 _SIGINFO = bytes(128)
+# Offset of uc_stack.ss_flags from the word that leads to rt_sigreturn, see the pictures above.
+_SS_FLAGS = {"x86_64": 8 + 16 + 8, "i386": 16 + len(_SIGINFO) + 8 + 4}
 
 
 class UnknownState(ValueError):
@@ -183,3 +185,11 @@ def build_i386(
 def _placed(address: int, frame: bytes, fpstate: int, area: bytes, popped: bytes) -> SignalFrame:
     gap = bytes(fpstate - address - len(frame))
     return SignalFrame(address - len(popped), popped + frame + gap + area)
+
+
+def is_ours(architecture: str, read: Callable[[int, int], bytes]) -> bool:
+    """Whether one of these frames lies somewhere, and not one that the kernel has written.
+
+    :param read: (offset from the word that leads to rt_sigreturn, size) -> memory
+    """
+    return read(_SS_FLAGS[architecture], 4) == struct.pack("<I", _INVALID_SS_FLAGS)

@@ -16,7 +16,6 @@ from ..errors import Refused
 from .observations import Observations, Tracer, observe, tracers
 from .snapshot import Snapshot, ThreadView
 
-STOPPED = "T"
 SHADOW_STACK = "shstk"  # arch/x86/kernel/cpu/proc.c, arch_proc_pid_thread_features
 
 Rule = Callable[[Snapshot, Observations], Optional[Refused]]
@@ -112,13 +111,6 @@ def _shares_memory(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
     return None
 
 
-def _stopped(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
-    for thread in snapshot.threads:
-        if thread.state == STOPPED:
-            return Refused("stopped", f"{_thread(thread)} of {_title(snapshot)} is stopped")
-    return None
-
-
 def _uninterruptible(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
     for thread in snapshot.threads:
         if thread.tid in seen.uninterruptible:
@@ -142,7 +134,6 @@ RULES: Tuple[Rule, ...] = (
     _coroutines,
     _vfork,
     _shares_memory,
-    _stopped,
     _uninterruptible,
 )
 

@@ -6,6 +6,7 @@
 ``tracee``      a process that we hold; what the other files are for
 ``thread``      one seized thread and the stop that it is in
 ``remote``      system calls made by a thread for us, safe against our death
+``orphan``      a call that one who died has left to a thread
 ``gadgets``     instructions of the process that such a call borrows
 ``stacks``      which stacks have room for its frame
 ``rseq``        code that must not be broken off

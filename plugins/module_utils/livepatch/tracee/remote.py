@@ -21,7 +21,6 @@ get_signal; arch/x86/kernel/signal.c), so registers are given back there, never 
 from __future__ import annotations
 
 import os
-import signal
 import time
 from typing import List, NamedTuple, Optional, Sequence, Union
 
@@ -36,9 +35,8 @@ from . import restart, rseq, seccomp
 from .gadgets import Gadgets
 from .seccomp import Call
 from .stacks import MARGIN, StackMap, thread_pointer
-from .thread import OPTIONS, Thread
+from .thread import ALL_SIGNALS, OPTIONS, Thread
 
-_ALL_SIGNALS = (1 << 64) - 1
 _TRAP_AND_DIRECTION = 0x500  # eflags: no single step, strings upwards (psABI)
 # A call that has begun is waited for, whatever the deadline of the stop was.
 _CALL_S = 10.0
@@ -117,7 +115,7 @@ class Hold:
     def __enter__(self) -> Hold:
         """Stop the thread, and look whether it can make the calls; nothing is written yet.
 
-        :raises Refused: ``stopped, no_stack_room, seccomp, no_gadget, wrong_architecture``
+        :raises Refused: ``no_stack_room, seccomp, no_gadget, wrong_architecture``
         :raises Busy: ``stop_timeout``
         :raises Gone: the thread has ended
         """
@@ -136,15 +134,18 @@ class Hold:
         """Come to an EVENT_STOP outside of any restartable sequence."""
         while True:
             self._thread.halt(self._deadline)
-            if self._thread.group_stopped:
-                raise Refused("stopped", f"process {self._memory.pid} is stopped by a signal")
             regset = ptrace.get_registers(self.tid)
             mode = of_registers(len(regset))
             if mode is not self.cpu:
                 what = f"thread {self.tid} runs {mode.name} code in a process that is {self.cpu.name}"
                 raise Refused("wrong_architecture", what)
             self.registers = self.cpu.unpack(regset)
-            if not rseq.inside(self.tid, self.cpu, self.registers, self._memory):
+            abort = rseq.abort_address(self.tid, self.cpu, self.registers, self._memory)
+            if abort is None:
+                return
+            if self._thread.group_stopped:
+                # It goes on at SIGCONT, and there: a thread that was preempted inside never goes on inside.
+                self._set(self.registers[: self.cpu.pc] + (abort,) + self.registers[self.cpu.pc + 1 :])
                 return
             self._thread.resume()
 
@@ -260,7 +261,7 @@ class Hold:
             registers[index] = argument or 0
         ptrace.set_registers(self.tid, cpu.pack(registers))
         if first:
-            ptrace.set_sigmask(self.tid, _ALL_SIGNALS)
+            ptrace.set_sigmask(self.tid, ALL_SIGNALS)
 
     def _write_frame(self) -> None:
         address, image = self._frame
@@ -273,37 +274,18 @@ class Hold:
             raise Refused("no_stack_room", what) from error
 
     def _to_syscall_stop(self, name: str, deadline: float) -> None:
-        """Run to the next entry or exit of a call.
-
-        All signals are blocked but SIGKILL and SIGSTOP.  The latter is delivered: the process counts as
-        stopped, this thread goes on for us, and stays stopped when it is resumed or let go in the end.
-        """
-        delivered = 0
-        while True:
-            try:
-                status = self._thread.run_to_syscall(deadline, delivered)
-            except Busy as error:
-                what = f"thread {self.tid} has not come out of {name} for {_CALL_S:.0f} s"
-                raise Stranded("could_not_undo", what) from error
-            if status.at_syscall:
-                return
-            delivered = 0
-            if status.event == 0:
-                if status.signal != signal.SIGSTOP:
-                    what = f"thread {self.tid} got signal {status.signal} instead of making the call {name}"
-                    raise RolledBack("failed_midway", what)
-                delivered = status.signal
+        """:raises Stranded: the call takes too long"""
+        try:
+            self._thread.to_syscall_stop(deadline)
+        except Busy as error:
+            what = f"thread {self.tid} has not come out of {name} for {_CALL_S:.0f} s"
+            raise Stranded("could_not_undo", what) from error
 
     # -- giving back ---------------------------------------------------------------
 
     def __exit__(self, *exc: object) -> None:
         with self._thread.alive():
             self._leave()
-
-    @property
-    def group_stopped(self) -> bool:
-        """Whether the process was stopped by a signal meanwhile; asked after the end, with ``keep_stopped``."""
-        return self._thread.group_stopped
 
     def _leave(self) -> None:
         """Give the thread back its state and let it go.

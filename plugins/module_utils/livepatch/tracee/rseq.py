@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from typing import Optional
 
 from ..cpu import Cpu
 from ..cpu.architecture import Registers
@@ -25,15 +26,15 @@ _RSEQ_CS = 8  # offset of rseq_cs in struct rseq, an address in 64 bits also for
 _SEQUENCE = struct.Struct("<IIQQQ")  # struct rseq_cs: version, flags, start, length, abort
 
 
-def inside(tid: int, cpu: Cpu, registers: Registers, memory: Memory) -> bool:
-    """Whether a stopped thread is in a restartable sequence; a moment later it is not.
+def abort_address(tid: int, cpu: Cpu, registers: Registers, memory: Memory) -> Optional[int]:
+    """Where the kernel will send a stopped thread that is in a restartable sequence; None: it is in none.
 
     A thread in a system call is in none: calls are forbidden there.
 
     :raises Refused: ``rseq_unknown``: it runs, and the kernel can not say
     """
     if registers[cpu.syscall] != cpu.mask:  # -1: in no system call
-        return False
+        return None
     try:
         area = ptrace.get_rseq(tid)
     except OSError as error:
@@ -42,9 +43,9 @@ def inside(tid: int, cpu: Cpu, registers: Registers, memory: Memory) -> bool:
         what = f"thread {tid} runs, and this kernel can not tell whether it is in a restartable sequence"
         raise Refused("rseq_unknown", what) from error
     if not area:
-        return False
+        return None
     address = int.from_bytes(memory.read(area + _RSEQ_CS, 8), "little") & cpu.mask
     if not address:
-        return False
-    _, _, start, length, _ = _SEQUENCE.unpack(memory.read(address, _SEQUENCE.size))
-    return bool(0 <= registers[cpu.pc] - start < length)
+        return None
+    _, _, start, length, abort = _SEQUENCE.unpack(memory.read(address, _SEQUENCE.size))
+    return int(abort) if 0 <= registers[cpu.pc] - start < length else None

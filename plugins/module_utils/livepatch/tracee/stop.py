@@ -81,7 +81,7 @@ class Stop:
         self._asked: Set[int] = set()  # will stop: interrupted by us, or just born
         self._stopped: List[int] = []
         self._mended: Set[int] = set()  # of those, the ones whose interrupted call will start again
-        self._group_stopped = False
+        self._anchor_in_group_stop = False  # at its latest stop
         self._zombies = 0  # an exited leader counts as a thread, but can not be stopped
         self._tasks = os.open(f"/proc/{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -173,7 +173,6 @@ class Stop:
         :param check: looks at the threads of one phase; a :class:`Busy` ends the attempt
         :param still: looks at the process when all threads stand still
         :param commit: what must happen at one instant
-        :raises Refused: ``stopped``: a signal has stopped the process meanwhile
         """
         asleep = set(sleepers)
         first = [tid for tid in self._regsets if tid in asleep]
@@ -195,8 +194,6 @@ class Stop:
                 self._let_go(list(self._stopped))
                 end = time.monotonic()
                 self._settle()
-        if self._group_stopped:
-            raise Refused("stopped", f"process {self.pid} was stopped by a signal meanwhile")
         return Outcome(blocker, Timing(round((freed - held) * 1e6), round((end - begin) * 1e6)), len(threads))
 
     def _halt(
@@ -210,8 +207,6 @@ class Stop:
             late = self._await(next(iter(self._asked)), deadline)
             if late is not None:
                 return late
-        if self._group_stopped:
-            return Busy("stop_timeout", f"process {self.pid} was stopped by a signal")
         fresh = self._read(self._stopped[before:])
         threads += fresh
         blocker = check(fresh) if fresh else None
@@ -242,7 +237,8 @@ class Stop:
                 self._forget(tid)
                 return None
             if status.event == ptrace.EVENT_STOP:
-                self._group_stopped |= status.group_stopped
+                if tid == self.anchor:
+                    self._anchor_in_group_stop = status.group_stopped
                 self._asked.discard(tid)
                 self._mended.discard(tid)  # that was at a stop before
                 self._stopped.append(tid)
@@ -308,17 +304,17 @@ class Stop:
         time.sleep(max(0.0, deadline - time.monotonic()))
 
     def _let_go(self, tids: Sequence[int]) -> None:
-        """Let stopped threads run; the anchor stays seized.
+        """Let stopped threads go on; the anchor stays seized.
 
-        A detached thread takes up a group-stop by itself; the anchor is detached
-        then, too, since to resume it would end the group-stop.
+        Where a signal has stopped the process, they stay stopped: a thread that is detached takes up
+        the group-stop by itself, and the anchor listens for its end (ptrace(2), "Group-stop").
         """
         self._read([tid for tid in tids if tid not in self._mended])
         self._mended.difference_update(tids)
         for tid in tids:
             try:
-                if tid == self.anchor and not self._group_stopped:
-                    ptrace.resume(tid)
+                if tid == self.anchor:
+                    (ptrace.listen if self._anchor_in_group_stop else ptrace.resume)(tid)
                 else:
                     ptrace.detach(tid)
                     self._forget(tid)

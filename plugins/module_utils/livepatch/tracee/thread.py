@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Iterator, Optional
 
 from ..cpu import of_registers
-from ..errors import Busy, Gone
+from ..errors import Busy, Gone, RolledBack
 from ..kernel import ptrace
 from .restart import mend
 
 OPTIONS = ptrace.O_SYSGOOD  # a thread must be seized with it, for system-call stops to be told apart
+
+ALL_SIGNALS = (1 << 64) - 1
 
 # How long a thread that has died may take until the kernel lets us reap it, seconds.
 _REAP_S = 5.0
@@ -104,6 +106,27 @@ class Thread:
         ptrace.resume_to_syscall(self.tid, delivered)
         self.stop = None
         return self.wait(deadline)
+
+    def to_syscall_stop(self, deadline: float) -> None:
+        """Run a thread that has all signals blocked to the next entry or exit of a call.
+
+        SIGSTOP, which can not be blocked, is delivered: the process counts as stopped, this thread goes on
+        for us, and stays stopped when it is resumed or let go in the end.
+
+        :raises Busy: ``stop_timeout``
+        :raises RolledBack: ``failed_midway``: another signal came, which is the fault of what we made it do
+        """
+        delivered = 0
+        while True:
+            status = self.run_to_syscall(deadline, delivered)
+            if status.at_syscall:
+                return
+            delivered = 0
+            if status.event == 0:
+                if status.signal != signal.SIGSTOP:
+                    what = f"thread {self.tid} got signal {status.signal} instead of making a call for us"
+                    raise RolledBack("failed_midway", what)
+                delivered = status.signal
 
     def resume(self) -> None:
         """Let it go on from an EVENT_STOP; in a stopped process it stays stopped."""

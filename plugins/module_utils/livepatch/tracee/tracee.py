@@ -20,6 +20,7 @@ from ..kernel import procfs, ptrace
 from ..process.snapshot import Snapshot
 from . import gadgets, references, stacks, tables
 from .check import StackCheck, Watched
+from .orphan import Orphans
 from .references import Wanted
 from .remote import Hold, room_needed
 from .seccomp import Call
@@ -72,6 +73,7 @@ class Tracee:
             self.memory.open_writable()
             self._exe = procfs.exe(self._task)
             self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
+            self._orphans: Optional[Orphans] = Orphans(self.pid, self.cpu, self._gadgets, self.memory)
         except PermissionError as error:
             raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
         except BaseException:
@@ -102,7 +104,7 @@ class Tracee:
     def hold(self, calls: Sequence[Call], scratch: bytes = b"") -> Iterator[Hold]:
         """A thread that can make these calls for us; see ``remote.Hold``.
 
-        :raises Refused: ``no_stack_room``, ``seccomp``, ``stopped``, ...: no thread can
+        :raises Refused: ``no_stack_room``, ``seccomp``, ...: no thread can
         :raises Busy: ``stop_timeout``
         :raises Gone: the process has ended
         """
@@ -118,8 +120,6 @@ class Tracee:
                 try:
                     stack.enter_context(hold)
                 except (Refused, Busy) as error:
-                    if error.reason == "stopped":
-                        raise
                     problem = problem or error
                 except Gone:
                     self._anchor = None
@@ -174,7 +174,18 @@ class Tracee:
             raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
         self._release()  # not before: without any thread of ours a second livepatch would believe us dead
         self._anchor = tid
+        self._adopt_orphans()
         return True
+
+    def _adopt_orphans(self) -> None:
+        """Once, before anything else: no call of an injector that died may come in the middle of ours.
+
+        :raises Busy: ``stop_timeout``; :raises RolledBack: ``failed_midway``
+        """
+        orphans, self._orphans = self._orphans, None
+        if orphans is not None:
+            for tid in orphans.find(self._living()):
+                orphans.give_back(tid, self._anchor, time.monotonic() + _HOLD_S)
 
     def _release(self) -> None:
         """Let go of the anchor: only a stopped thread can be detached."""

@@ -1,11 +1,9 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A process that is stopped, or that a debugger holds, is refused by name and left exactly so."""
+"""A process that a debugger holds is refused by name and left exactly so."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 
 import pytest
@@ -49,16 +47,3 @@ def test_a_debugged_process_is_refused_with_the_debuggers_name(cpu, patient, gdb
     assert (answer.code, answer.status, answer.reason) == (3, "refused", "being_traced"), answer
     assert str(debugger.pid) in answer.process["message"]
     assert "gdb" in answer.process["message"]
-
-
-def test_a_stopped_process_is_refused_and_stays_stopped(cpu, patient):
-    it = patient("worker.c", "work.c", 2)
-    os.kill(it.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, it.pid, os.WSTOPPED)
-    with traces.untouched(it.pid):
-        answer = it.apply()
-        assert set(traces.states(it.pid).values()) == {"T"}
-    assert (answer.code, answer.status, answer.reason) == (3, "refused", "stopped"), answer
-    os.kill(it.pid, signal.SIGCONT)
-    assert it.program.ask("work 10") == "31"
-    assert it.apply().status == "applied"
