@@ -29,6 +29,7 @@ case $purpose in
 esac
 if [ "$purpose" = test ]; then
     packages="$packages g++"                         # C++ units, which the builder refuses
+    packages="$packages clang"                       # targets, object pairs and patch files by the other compiler
     packages="$packages gdb"                         # the unwinder's oracle
     packages="$packages golang-go"                   # a static Go server, which must be refused
     packages="$packages openssh-client openssh-server sudo"  # playbooks over ssh, become

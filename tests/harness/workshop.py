@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,7 @@ def refused(reason: str, build: Callable[[], object], *words: str) -> None:
 class Workshop:
     """A folder, an architecture and a compiler.
 
+    :param cc: the C compiler, of units and of patch files
     :param flags: for every compilation, after ``COMPILE``
     :param linking: for every target: ``-shared`` with ``-fPIC`` makes libraries, ``-no-pie`` and so on programs
     """
@@ -61,20 +62,22 @@ class Workshop:
         cpu: Cpu,
         flags: tuple[str, ...] = ("-fPIC",),
         linking: tuple[str, ...] = ("-shared",),
+        cc: str = "gcc",
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.cpu = cpu
         self.flags = flags
         self.linking = linking
+        self.cc = cc
         self._numbers = itertools.count()
 
     def object(self, source: str, *flags: str, name: str = "unit.c") -> Path:
-        """An object of this source, which the compiler is given as a file called ``name``."""
+        """An object of this source, which the compiler is given as a file called ``name``, folders and all."""
         place = self.folder / str(next(self._numbers))
-        place.mkdir()
+        (place / name).parent.mkdir(parents=True)
         (place / name).write_text(source)
-        compiler = "g++" if name.endswith("cc") else "gcc"
+        compiler = "g++" if name.endswith("cc") else self.cc
         arguments = [compiler, BITS[self.cpu.name], *COMPILE, *self.flags, *flags, "-c", name, "-o", "unit.o"]
         self._run(arguments, place)
         return place / "unit.o"
@@ -107,12 +110,15 @@ class Workshop:
 
     def manual(self, target: str, patch: str, *flags: str, **changes: object) -> BuildRequest:
         """A target with a main of its own unit, and one C file to patch it with."""
+        return self.by_hand({"unit.c": target, "main.c": MAIN}, patch, *flags, **changes)
+
+    def by_hand(self, units: Mapping[str, str], patch: str, *flags: str, **changes: object) -> BuildRequest:
+        """A target of these units (a file's name, folders and all, and its source), and one C file to patch it with."""
         source = self.folder / f"patch{next(self._numbers)}.c"
         source.write_text(patch)
-        program = self.link(self.object(target, *flags), self.object(MAIN, name="main.c"))
-        return dataclasses.replace(
-            BuildRequest(str(program), "fix", "1", patch_source=str(source)), **changes
-        )
+        program = self.link(*(self.object(text, *flags, name=name) for name, text in units.items()))
+        request = BuildRequest(str(program), "fix", "1", patch_source=str(source), cc=self.cc)
+        return dataclasses.replace(request, **changes)
 
     @staticmethod
     def _run(arguments: list[str], place: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Sequence
 
 from .artifact import file as artifact_file
 from .artifact import signature
-from .build import inspection, pipeline, signing
+from .build import inspection, patch_names, pipeline, signing
 from .build.request import BuildRequest
 from .errors import LivepatchError, Refused, UsageError
 from .report import RUN_FAILED, STATUSES, WRONG_USAGE
@@ -44,11 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return RUN_FAILED
 
 
+class _HeaderPath(argparse.Action):
+    """Prints and ends, like ``--help``: nothing else is required then."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        print(patch_names.INCLUDE)
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="livepatch", allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     build = commands.add_parser("build", help="make an artifact", allow_abbrev=False)
     build.set_defaults(run=_build)
+    build.add_argument(
+        "--print-header-path", action=_HeaderPath, help="the folder of livepatch.h, for editors (-I), and nothing else"
+    )
     build.add_argument("--target", required=True, metavar="FILE", help="the shipped program or library")
     build.add_argument("--debuginfo", metavar="FILE", help="its symbols and DWARF, where it is stripped")
     for age, what in (("old", "as the target was built"), ("new", "with the fix")):

@@ -327,6 +327,10 @@ REASONS: Dict[str, Reason] = {
         "Old and new objects are not two builds of the same units.",
         "Give them in the same order, as many old as new.",
     ),
+    "macro_misused": Reason(
+        "A macro of livepatch.h does not fit the file that it stands in.",
+        "Mend the line that is named.",
+    ),
     "needs_function_sections": Reason(
         "Code or data that changed shares its section with other code or data.",
         "Build both sides with -ffunction-sections -fdata-sections.",

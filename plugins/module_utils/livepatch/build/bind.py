@@ -15,6 +15,7 @@ from ..elf.symbols import Symbol
 from ..errors import Refused
 from . import match
 from .objects import Function, ObjectFile
+from .scope import Scope
 from .target import TargetFile, TargetSymbol
 
 
@@ -40,16 +41,16 @@ Bound = Union[InTarget, Imported]
 class Binder:
     """Binds the symbols of old objects to a target.
 
-    :param locals_too: whether a name that nobody exports means the target's only local symbol of that name
+    :param scope: what names mean, where that is more than what the target's units see of each other
     :raises Refused: every method: ``symbol_not_found``, ``ambiguous_symbol``, ``symbol_mismatch``,
         ``unsupported_relocation``, ``code_differs``
     """
 
     def __init__(
-        self, target: TargetFile, objects: Sequence[ObjectFile] = (), locals_too: bool = False
+        self, target: TargetFile, objects: Sequence[ObjectFile] = (), scope: Scope | None = None
     ) -> None:
         self._target = target
-        self._locals_too = locals_too
+        self._scope = scope
         self._matches: dict[tuple[int, str], match.Match] = {}
         self._evidence: dict[int, dict[int, set[int]]] = {}
         for read in objects:
@@ -97,13 +98,7 @@ class Binder:
 
     def named(self, name: str, unit: str) -> Bound:
         """What a global name means to code of the target."""
-        found = self._target.global_symbol(name)
-        if found is None and self._locals_too:
-            local = {each.address: each for each in self._target.named(name)}
-            if len(local) > 1:
-                files = ", ".join(sorted(each.file or "?" for each in local.values()))
-                raise Refused("ambiguous_symbol", f"{self._target.debug_path} has {name} in {files}")
-            found = next(iter(local.values()), None)
+        found = self._target.global_symbol(name) if self._scope is None else self._scope.find(name)
         if found is not None:
             return self._in_target(found)
         outside = self._target.imported(name)

@@ -84,6 +84,15 @@ class Unit:
         """The source file without its folder, as symbol tables have it."""
         return os.path.basename(self.name)
 
+    def at(self, address: int) -> Subprogram | None:
+        """The function that begins at an address."""
+        return next((each for each in self.subprograms if each.ranges[0][0] == address), None)
+
+    def line(self, key: str, what: str) -> str:
+        """Where something is declared, " (FILE:LINE)", or "" where nothing says so; keys as in ``lines``."""
+        found = self.lines.get((key, what))
+        return f" ({found})" if found else ""
+
     def find(self, name: str, address: int | None = None) -> Subprogram | None:
         """A function by its name in the source, and by its entry where that is known."""
         for each in self.subprograms:
@@ -135,6 +144,11 @@ class DebugInfo:
         except (ELFError, DWARFError) as error:
             raise Refused("file_malformed", f"{self.path}: DWARF: {error}") from error
 
+    def unit_names(self) -> Iterator[str]:
+        """The source files that units were compiled from, as the compiler was told them."""
+        for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
+            yield type_text.text(cu.get_top_DIE(), "name")
+
     def unit_at(self, address: int) -> Unit | None:
         """The unit with the function that begins at an address of the target."""
         offsets = [offset for start, end, offset in self._code if start <= address < end]
@@ -177,6 +191,24 @@ class DebugInfo:
                 if bytes(table[base.value : base.value + size]).find(field) >= 0:
                     found.add(cu.cu_offset)
         return found
+
+    def add_pointees(self, prefix: str, unit: Unit) -> None:
+        """Add to a unit what the first unit's pointers ``prefixNAME`` point to, as what it declares as NAME."""
+        assert self._dwarf is not None
+        cu = next(self._dwarf.iter_CUs())
+        for die in cu.get_top_DIE().iter_children():
+            name = type_text.text(die, "name")
+            if die.tag != "DW_TAG_variable" or not name.startswith(prefix):
+                continue
+            name = name[len(prefix) :]
+            pointer = die.get_DIE_from_attribute("DW_AT_type")
+            text = type_text.of(pointer, qualified=True)
+            if pointer.get_DIE_from_attribute("DW_AT_type").tag == "DW_TAG_subroutine_type":
+                unit.prototypes[name] = text
+            else:
+                unit.variables.setdefault(name, set()).add(text)
+        for key, layouts in self._read(cu.cu_offset).types.items():
+            unit.types.setdefault(key, set()).update(layouts)
 
     @lru_cache(maxsize=None)  # noqa: B019 - lives as long as the build, which is one process
     def _read(self, offset: int) -> Unit:

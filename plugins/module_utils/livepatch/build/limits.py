@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from typing import Iterator, Sequence
+from typing import Collection, Iterator, Sequence
 
 from ..errors import Refused
 from . import instructions, names
@@ -14,6 +15,8 @@ from .debug_info import Unit
 from .objects import ObjectFile
 from .selection import Selection
 from .unit_dwarf import UnitDwarf
+
+_NAMED = re.compile(r"(?:struct|union|class|enum) \w+")
 
 
 def check(difference: Difference, dwarf: UnitDwarf) -> set[str]:
@@ -44,16 +47,36 @@ def check_exceptions(selection: Selection, debug: Sequence[Unit]) -> None:
                     raise Refused("throws_through", f"{where} is C++ and calls what may throw")
 
 
-def check_layouts(old: Unit, new: Unit) -> None:
+def check_layouts(old: Unit, new: Unit, only: Collection[str] | None = None) -> None:
     """No type that both builds know has another size, other members or other enumerators.
 
+    :param only: the types that matter, as ``Unit.types`` calls them; None: all
     :raises Refused: ``layout_changed``, with the first one
     """
-    for name in sorted(set(old.types) & set(new.types)):
+    for name in sorted(set(old.types) & set(new.types if only is None else only)):
         gone = sorted(old.types[name] - new.types[name])
         if gone:
-            before, after = _first_difference(gone[0], sorted(new.types[name])[0])
-            raise Refused("layout_changed", f"{new.file}: {name}: {before} became {after}")
+            before, after = gone[0], sorted(new.types[name])[0]
+            where = _both_lines(old.lines.get((name, before)), new.lines.get((name, after)))
+            raise Refused("layout_changed", f"{name}{where}: {_first_difference(before, after)}")
+
+
+def reachable(unit: Unit, text: str) -> set[str]:
+    """The named types of a unit that a type's text leads to, through pointers and members, too."""
+    found: set[str] = set()
+    waiting = [text]
+    while waiting:
+        for name in _NAMED.findall(waiting.pop()):
+            if name in unit.types and name not in found:
+                found.add(name)
+                waiting += unit.types[name]
+    return found
+
+
+def _both_lines(before: str | None, after: str | None) -> str:
+    """ " (shop.h:12 in the target, shop.h:13 here)", or as much of it as is known."""
+    known = [f"{line} {where}" for line, where in ((before, "in the target"), (after, "here")) if line]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def check_variables(old: Unit, new: Unit) -> None:
@@ -65,9 +88,9 @@ def check_variables(old: Unit, new: Unit) -> None:
         gone = sorted(old.variables[name] - new.variables[name])
         if gone:
             after = sorted(new.variables[name])[0]
-            raise Refused(
-                "data_changed", f"{new.file}: {name}: its type {readable(gone[0])} became {readable(after)}"
-            )
+            where = _both_lines(old.lines.get((name, gone[0])), new.lines.get((name, after)))
+            what = f"{new.file}: {name}{where}: its type {readable(gone[0])} became {readable(after)}"
+            raise Refused("data_changed", what)
 
 
 def changed_prototypes(difference: Difference, old: Unit, new: Unit) -> set[str]:
@@ -88,7 +111,8 @@ def changed_prototypes(difference: Difference, old: Unit, new: Unit) -> set[str]
         if who:
             raise Refused(
                 "prototype_differs",
-                f"{difference.unit}: {source} was {readable(before)} and is {readable(after)}; {who}",
+                f"{difference.unit}: {source} was {readable(before)}{old.line(source + '()', before)}"
+                f" and is {readable(after)}{new.line(source + '()', after)}; {who}",
             )
         found.add(name)
     return found
@@ -109,10 +133,23 @@ def readable(text: str) -> str:
     return re.sub(r":(\d+|None):(\d+|None)", "", text)
 
 
-def _first_difference(before: str, after: str) -> tuple[str, str]:
-    """The first member that differs, or the sizes."""
-    first, second = (re.split(r"[{;}]", each) for each in (before, after))
-    for mine, other in zip(first, second):
-        if mine != other:
-            return readable(mine.strip()) or "nothing", readable(other.strip()) or "nothing"
-    return f"{len(first)} members", f"{len(second)} members"
+def _first_difference(before: str, after: str) -> str:
+    """The first member that differs; the size, where all members are the same."""
+    (size, *first), (new_size, *second) = (re.split(r"[{;}]", each) for each in (before, after))
+    for mine, other in itertools.zip_longest(first, second, fillvalue=""):
+        mine, other = readable(mine.strip()), readable(other.strip())
+        if mine == other:
+            continue
+        (name, place, kind), (new_name, new_place, new_kind) = (_member(each) for each in (mine, other))
+        if name != new_name or not kind:
+            return f"{mine or 'nothing'} became {other or 'nothing'}"
+        if kind != new_kind:
+            return f"{name}: {kind} became {new_kind}"
+        return f"{name}: its place {place} became {new_place}"
+    return f"{readable(size.strip())} became {readable(new_size.strip())}"
+
+
+def _member(text: str) -> tuple[str, str, str]:
+    """Name, place and type of a member, as ``type_text.layout`` writes it; of anything else, the text."""
+    found = re.fullmatch(r"(\S*) (@\S*) (.*)", text)
+    return (found.group(1), found.group(2), found.group(3)) if found else (text, "", "")

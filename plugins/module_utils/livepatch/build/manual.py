@@ -8,31 +8,34 @@ against: prototypes, layouts, and who calls the old functions directly.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from typing import Iterator
 
-from ..elf import ET_EXEC, STB_LOCAL
+from ..artifact.file import GOT_BASE
+from ..elf import STB_LOCAL, STB_WEAK
 from ..errors import Refused
-from . import convention, copies, instructions, limits, names, placing
+from . import (
+    convention,
+    copies,
+    declared,
+    instructions,
+    limits,
+    names,
+    patch_file,
+    placing,
+)
 from .bind import Binder
 from .compare import Difference
 from .convention import Constraint
 from .debug_info import DebugInfo, Subprogram, Unit
 from .match import Match
-from .objects import Function, ObjectFile
+from .objects import ObjectFile
 from .proposal import Proposal
 from .request import BuildRequest
+from .scope import Scope
 from .selection import Replaced
+from .source_files import SourceFiles
 from .statics import Pairing
 from .target import TargetFile, TargetSymbol
-
-#: What the target's place in memory asks of the code, and what an artifact needs.
-_FLAGS = (
-    "-c", "-g", "-O2", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fasynchronous-unwind-tables",
-)  # fmt: skip
 
 
 def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Proposal:
@@ -44,81 +47,59 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     """
     if not dwarf.exists:
         raise Refused("no_debug_info", f"{dwarf.path} has no DWARF, which the file would be held against")
-    new, unit = _compiled(request, target)
-    written = sorted(
-        each.name for each in new.functions.values() if not each.local and not names.is_thunk(each.name)
-    )
-    there = [(name, _placed(target, new.functions[name])) for name in written]
-    replaced = [_replaced(target, dwarf, name, new.functions[name], found) for name, found in there if found]
+    patch = patch_file.compiled(request, target)
+    new, unit = patch.new, patch.unit
+    scope = Scope(target, SourceFiles(target, dwarf), patch.names)
+    replaced = _placed(target, dwarf, new, scope)
     if not replaced:
         what = f"{request.patch_source} defines no function that {target.path} has"
         raise Refused("nothing_changed", f"{what}; static functions of the file are its own")
     for variable in new.objects:
-        if variable.binding != STB_LOCAL and target.global_symbol(variable.name) is not None:
-            raise Refused("data_changed", f"the target has {variable.name}; declare it extern")
+        if variable.binding != STB_LOCAL:
+            declared.check_new_variable(scope, unit, variable.name)
     names_inside = tuple(each.name for each in replaced)
     added = tuple(sorted(set(new.functions) - set(names_inside)))
     difference = Difference(new, new, {}, names_inside, added, (), Pairing({}, frozenset()), ())
     homes = [_home(dwarf, each.match.symbol) for each in replaced]
     for each, home in zip(replaced, homes):
         limits.check_layouts(home, unit)
-        _check_prototype(each.old_name, home, unit)
+        declared.check_prototype(each.name, each.match.symbol, home, unit)
         _check_local(target, each.match.symbol, home)
     copies.check_shipped(target, dwarf, homes, replaced)
-    for symbol in sorted({each.name for each in new.symbols if each.name and not each.defined}):
-        _check_reference(target, dwarf, symbol, unit)
-    binder = Binder(target, locals_too=True)
+    undefined = sorted({each.name for each in new.symbols if each.name and not each.defined})
+    used = {name: scope.find(name) for name in undefined if name != GOT_BASE}
+    found_there = {name: found for name, found in used.items() if found is not None}  # the rest is imported
+    patch_file.add_declared(request, target, unit, found_there)
+    for symbol, found in found_there.items():
+        defined_in = declared.check_reference(dwarf, symbol, found, unit)
+        if found.function and defined_in is not None:
+            _check_local(target, found, defined_in)
+    binder = Binder(target, scope=scope)
     constraints = [*_constraints(target, homes, replaced), *_preferences(new, replaced)]
     return Proposal((difference,), (unit,), tuple(replaced), binder, tuple(constraints))
 
 
-def _compiled(request: BuildRequest, target: TargetFile) -> tuple[ObjectFile, Unit]:
-    """The object, read, and its DWARF. A folder of its own keeps the compiler's files apart."""
-    source = str(request.patch_source)
-    bits = "-m64" if target.cpu.word == 8 else "-m32"
-    position = ["-fno-pie", "-fno-pic"] if target.elf.type == ET_EXEC else ["-fPIC"]
-    folder = tempfile.mkdtemp(prefix="livepatch-build-")
-    try:
-        path = os.path.join(folder, "patch.o")
-        command = [request.cc, bits, *_FLAGS, *position, *request.cflags, "-o", path, source]
-        try:
-            done = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-            )
-        except OSError as error:
-            raise Refused("compile_failed", f"{request.cc}: {error.strerror}") from error
-        if done.returncode:
-            raise Refused("compile_failed", f"{' '.join(command)}:\n{done.stdout.strip()}")
-        new = ObjectFile(path)
-        if new.cpu is not target.cpu:
-            raise Refused("wrong_architecture", f"{request.cc} compiled for {new.cpu.name}")
-        unit = next(DebugInfo(path).units(), None)
-    finally:
-        shutil.rmtree(folder)
-    if unit is None:
-        raise Refused("no_debug_info", f"{request.cc} wrote no DWARF; leave -g in the flags")
-    return new, unit
+def _placed(target: TargetFile, dwarf: DebugInfo, new: ObjectFile, scope: Scope) -> list[Replaced]:
+    """The functions of the file that the target has, each with all of its old code.
 
-
-def _placed(target: TargetFile, function: Function) -> TargetSymbol | None:
-    """The target's function of this name: an exported one first, else a local one if it is the only one."""
-    found = target.global_symbol(function.name)
-    if found is None:
-        local = {each.address: each for each in target.named(function.name) if each.function}
-        if len(local) > 1:
-            where = ", ".join(sorted(each.file or "?" for each in local.values()))
-            raise Refused("ambiguous_symbol", f"{target.debug_path} has {function.name} in {where}")
-        found = next(iter(local.values()), None)
-    return found if found is not None and found.function else None
-
-
-def _replaced(
-    target: TargetFile, dwarf: DebugInfo, name: str, new: Function, found: TargetSymbol
-) -> Replaced:
-    ranges = [placing.with_room(target, name, found.address, found.size)]
-    ranges += [(each.address, each.size) for each in target.named(name + ".cold") if each.file == found.file]
-    match = Match(new, found, tuple(address for address, _ in ranges))
-    return Replaced(0, name, new, match, tuple(ranges), _home(dwarf, found).name)
+    What C++ emits wherever it is used (weak) is the file's own, unless a macro says otherwise.
+    """
+    found: list[Replaced] = []
+    for name, function in sorted(new.functions.items()):
+        by_macro = name in scope.replaces
+        own = function.local or names.is_thunk(name) or function.symbol.binding == STB_WEAK
+        symbol = scope.replaced_by(name) if by_macro or not own else None
+        if symbol is None:
+            continue
+        same = next((each for each in found if each.match.addresses[0] == symbol.address), None)
+        if same is not None:
+            what = f"{same.name} and {name} would both take the place of {symbol.name}"
+            raise Refused("ambiguous_symbol", f"{what} at {symbol.address:#x}")
+        home = _home(dwarf, symbol)
+        ranges = placing.with_pieces(target, home, symbol)
+        match = Match(function, symbol, tuple(address for address, _ in ranges))
+        found.append(Replaced(0, name, function, match, tuple(ranges), home.name))
+    return found
 
 
 def _home(dwarf: DebugInfo, symbol: TargetSymbol) -> Unit:
@@ -127,15 +108,6 @@ def _home(dwarf: DebugInfo, symbol: TargetSymbol) -> Unit:
     if unit is None:
         raise Refused("no_debug_info", f"{dwarf.path} has no DWARF of {symbol.name}")
     return unit
-
-
-def _check_prototype(name: str, target_unit: Unit, unit: Unit) -> None:
-    before, after = target_unit.prototypes.get(name), unit.prototypes.get(name)
-    if before is not None and after is not None and before != after:
-        raise Refused(
-            "prototype_differs",
-            f"{name} is {limits.readable(before)} in the target and {limits.readable(after)} in the patch",
-        )
 
 
 def _check_local(target: TargetFile, symbol: TargetSymbol, home: Unit) -> None:
@@ -151,30 +123,6 @@ def _check_local(target: TargetFile, symbol: TargetSymbol, home: Unit) -> None:
         raise Refused(
             "private_abi",
             f"{symbol.name} of {home.file} is local and takes arguments in registers, or may do so",
-        )
-
-
-def _check_reference(target: TargetFile, dwarf: DebugInfo, name: str, unit: Unit) -> None:
-    """What the file declares is what the target defines."""
-    found = target.global_symbol(name)
-    if found is None:
-        local = {each.address: each for each in target.named(name)}
-        found = next(iter(local.values())) if len(local) == 1 else None
-    if found is None:
-        return  # an import, or refused when it is bound
-    if found.function:
-        home = dwarf.unit_at(found.address)
-        if home is None:
-            return  # a part of the C library, in a static program
-        _check_prototype(found.name, home, unit)
-        _check_local(target, found, home)
-        return
-    declared = unit.variables.get(name)
-    defined = {kind for home, key in dwarf.variables_at(found.address) for kind in home.variables[key]}
-    if declared and defined and not declared <= defined:
-        raise Refused(
-            "prototype_differs",
-            f"{name} is {limits.readable(min(defined))} in the target and {limits.readable(min(declared))} here",
         )
 
 

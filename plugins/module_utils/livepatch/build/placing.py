@@ -10,8 +10,9 @@ from ..errors import Refused
 from . import instructions
 from .bind import Binder
 from .compare import Difference
+from .debug_info import Unit
 from .selection import Replaced
-from .target import TargetFile
+from .target import TargetFile, TargetSymbol
 from .unit_dwarf import UnitDwarf
 
 
@@ -33,6 +34,27 @@ def replaced(
             file = (debug[unit].shipped or debug[unit].old).name
             found.append(Replaced(unit, name, old, match, tuple(ranges), file))
     return found
+
+
+def with_pieces(target: TargetFile, home: Unit, symbol: TargetSymbol) -> list[tuple[int, int]]:
+    """The ranges of a function of which only the target tells: by DWARF, else by symbols.
+
+    :raises Refused: ``function_too_short``, ``several_ranges``
+    """
+    known = home.at(symbol.address)
+    if known is not None and not known.ranges_known:
+        raise Refused("several_ranges", f"{home.file}: the ranges of {symbol.name} can not be read")
+    size = symbol.size
+    if known is not None and not size:
+        size = known.ranges[0][1] - symbol.address
+    ranges = [with_room(target, symbol.name, symbol.address, size)]
+    if known is None:
+        pieces = target.named(symbol.name + ".cold")
+        return ranges + [(each.address, each.size) for each in pieces if each.file in (home.file, "")]
+    inside = range(symbol.address, symbol.address + size)
+    return ranges + [
+        (start, end - start) for start, end in known.ranges if start not in inside and end > start
+    ]
 
 
 def with_room(target: TargetFile, name: str, address: int, size: int) -> tuple[int, int]:

@@ -137,7 +137,7 @@ class _Selector:
         to = self._destination(home, spot, _Use(unit, section, found, kind.formula is ABSOLUTE))
         if isinstance(to, Own):
             # Within a unit as the compiler wrote it; from another unit by the symbol's name.
-            own = Own(unit, found.symbol.index) if home == unit else to
+            own = Own(unit, found.symbol.index) if home == unit and spot.kind != "external" else to
             return Link(found.offset, found.type, found.addend, own)
         narrow = kind.width < new.cpu.word and kind.formula in (ABSOLUTE, RELATIVE)
         if isinstance(to, Imported) and narrow and not found.branch and not self._binder.stands_near(to):
@@ -168,8 +168,17 @@ class _Selector:
             self._take(unit, spot.section)
             return Own(unit, use.field.symbol.index)
         if spot.kind == "external":
-            return self._binder.named(spot.name, difference.unit)
+            return self._new_code(self._binder.named(spot.name, difference.unit), spot, use)
         raise Refused("ambiguous_symbol", f"{use}: {spot.name}+{spot.offset:#x} has no name to find it by")
+
+    def _new_code(self, to: Bound, spot: Spot, use: _Use) -> Destination:
+        """A call of a replaced function by a name that the patch has for the old one goes to the new code, too."""
+        if isinstance(to, InTarget) and use.field.branch and not spot.offset:
+            for each in self._selection.replaced:
+                if each.match.addresses[0] == to.address:
+                    new = self._selection.units[each.unit].new
+                    return Own(each.unit, new.functions[each.name].symbol.index)
+        return to
 
     def _function(self, unit: int, difference: Difference, spot: Spot, use: _Use) -> Destination:
         function = difference.new.functions[names.hot_part(spot.name) or spot.name]

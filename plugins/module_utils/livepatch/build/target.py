@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from typing import Iterator, NamedTuple
 
@@ -83,6 +84,7 @@ class TargetFile:
                 "build_id_mismatch",
                 f"{debuginfo} has build ID {self.debug_elf.build_id()}, and {path} has {self.build_id}",
             )
+        self.files: set[str] = set()  # of STT_FILE: source files, mostly without folders
         self._by_name: dict[str, list[TargetSymbol]] = {}
         for symbol in self._read_symbols():
             self._by_name.setdefault(symbol.name, []).append(symbol)
@@ -99,6 +101,7 @@ class TargetFile:
         for symbol in self.debug_elf.symbols(table):
             if symbol.type == STT_FILE:
                 file = symbol.name
+                self.files.add(file)
             elif has_place(symbol) and symbol.name and symbol.type != STT_SECTION:
                 name = symbol.name[:1] + symbol.name[1:].split("@")[0]  # name@VERSION, name@@VERSION
                 of_file = file if symbol.binding == STB_LOCAL else ""
@@ -128,6 +131,12 @@ class TargetFile:
     def named(self, name: str) -> list[TargetSymbol]:
         """Every symbol of this name that the target defines."""
         return self._by_name.get(name, [])
+
+    def function_statics(self, name: str) -> list[TargetSymbol]:
+        """The variables inside of functions that the source calls so: gcc has ``name.N``, clang ``function.name``."""
+        spelled = re.compile(rf"(?:[^.]+\.)?{re.escape(name)}(?:\.\d+)?")
+        found = (each for key, some in self._by_name.items() if spelled.fullmatch(key) for each in some)
+        return [each for each in found if each.symbol.type == STT_OBJECT and each.local and each.name != name]
 
     def global_symbol(self, name: str) -> TargetSymbol | None:
         """The symbol that other units see under this name.
