@@ -45,6 +45,17 @@ options:
     description: The files named by O(artifact) or O(artifacts) are on the managed host already.
     type: bool
     default: false
+  trusted_keys:
+    description:
+      - A file on the controller with allowed signers, in the format that C(ssh-keygen) describes under ALLOWED SIGNERS.
+        An artifact goes into a process only if one of them signed it (C(livepatch sign), or
+        C(ssh-keygen -Y sign -n livepatch)); its signature lies beside it, C(NAME.lp.o.sig).
+      - Verified on the controller and once more on the host, by OpenSSH 8.2 or later; without that everything is
+        refused with the reason C(no_verifier).
+      - Where the host has a list of its own, C(/etc/livepatch/allowed_signers), that must allow the signer as well,
+        with and without this option.
+      - Taking a patch out needs no signature.
+    type: str
   processes:
     description:
       - Which processes. Given keys are combined with AND; of a list, one must match.

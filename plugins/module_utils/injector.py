@@ -50,6 +50,8 @@ ARTIFACTS: Dict[str, Dict[str, Any]] = {
     "remote_src": {"type": "bool", "default": False},
     "_push": {"type": "dict"},  # from the action plugin, see carry_out
 }
+# On the controller a path; the action plugin passes what the file holds. Public keys are no secret.
+TRUSTED_KEYS: Dict[str, Any] = {"type": "str", "no_log": False}
 PROCESSES: Dict[str, Any] = {
     "type": "dict",
     "default": {},
@@ -346,8 +348,9 @@ def carry_out(
     """A module's whole work: a job done by the injector, or what must be pushed before that.
 
     :param job: the job without its artifacts
-    :param push: what the action plugin says: ``{"bundle": sha256, "artifacts": [sha256, ...], "host": str,
-        "by": str, "incoming": folder on this host or None}``; in ``incoming`` lies what was pushed, named by digest
+    :param push: what the action plugin says: ``{"bundle": sha256, "artifacts": [sha256, ...], "signatures":
+        {sha256: text}, "host": str, "by": str, "incoming": folder on this host or None}``; in ``incoming`` lies
+        what was pushed, named by digest
     :param on_host: ``remote_src``: paths of artifacts, or folders of them, on this host
     :returns: the module's result; with ``missing`` in it, digests, nothing was done yet
     :raises InjectorError: a sentence for a person
@@ -371,7 +374,8 @@ def carry_out(
     if bundle is None or missing:
         return {"changed": False, "missing": missing}
     artifacts = artifacts_on_host(on_host) if on_host is not None else list(paths.values())
-    whole = {"format": JOB_FORMAT, "artifacts": artifacts, "host": push["host"], "by": push["by"], **job}
+    said = {key: push[key] for key in ("host", "by", "signatures")}
+    whole = {"format": JOB_FORMAT, "artifacts": artifacts, **said, **job}
     return result_of(run(cache.program(push["bundle"], bundle), whole))
 
 

@@ -85,12 +85,6 @@ options:
       - A plan that an earlier run in check mode returned (RV(plan)), or its hash (RV(plan_sha256)). What has drifted
         since is refused.
     type: raw
-  trusted_keys:
-    description:
-      - Allowed signers, in the format of C(ssh-keygen -Y). This version verifies no signatures, so with
-        this parameter, or with C(/etc/livepatch/allowed_signers) on the host, everything is refused with the reason
-        C(no_verifier).
-    type: str
   comment:
     description: Goes into the ledger in the process, for whoever asks later why.
     type: str
@@ -113,6 +107,7 @@ EXAMPLES = r"""
 - name: Patch every process that runs this nginx, in every container of the host
   userspace.livepatch.patch:
     artifact: nginx-cve-2026-27654.lp.o
+    trusted_keys: keys/release-managers
     expected_plan: "{{ dry_run.plan_sha256 }}"
     comment: "change {{ change_number }}"
   become: true
@@ -296,7 +291,7 @@ JOB_PARAMETERS = {
     "all_or_nothing": {"type": "bool", "default": True},
     "replace": {"type": "bool", "default": False},
     "expected_plan": {"type": "raw"},
-    "trusted_keys": {"type": "str", "no_log": False},  # public keys
+    "trusted_keys": injector.TRUSTED_KEYS,
     "comment": {"type": "str", "default": ""},
 }
 

@@ -11,7 +11,8 @@ short_description: Tells which processes are live-patched, and which could be
 version_added: 0.1.0
 description:
   - Lists the live patches in running processes, in the order in which they were applied, with when and by whom.
-  - With O(artifact) or O(artifacts) it also tells which processes need them, have them, or can not take them, and why.
+  - With O(artifact) or O(artifacts) it also tells which processes need them, have them, or can not take them, and why;
+    with O(trusted_keys), or with the host's own list, that no allowed signer signed it is a reason.
   - It reads only. No process is stopped, and nothing that was interrupted is recovered.
 requirements:
   - "Managed host: Linux on x86_64 or i386, Python 3.8 or later, nothing else."
@@ -134,12 +135,14 @@ def main() -> None:
         argument_spec={
             **injector.ARTIFACTS,
             "processes": injector.PROCESSES,
+            "trusted_keys": injector.TRUSTED_KEYS,
             "outdated": {"type": "bool", "default": False},
         },
         mutually_exclusive=[["artifact", "artifacts"]],
         supports_check_mode=True,
     )
-    parameters = {name: module.params[name] for name in ("processes", "outdated") if module.params[name]}
+    asked = ("processes", "trusted_keys", "outdated")
+    parameters = {name: module.params[name] for name in asked if module.params[name] not in (None, False)}
     injector.serve(module, {"command": "list", "parameters": parameters})
 
 

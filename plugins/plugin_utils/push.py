@@ -38,19 +38,32 @@ class PushingAction(ActionBase):
         bundle: tuple[Path, str],
         artifacts: Mapping[str, Path],
         task_vars: Mapping[str, Any],
+        signatures: Mapping[str, str],
+        replaced: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Run the task's module with what it needs on the host.
 
         :param bundle: path on the controller and SHA-256
         :param artifacts: SHA-256 -> path on the controller, in the order of the task
+        :param signatures: SHA-256 of an artifact -> its signature.  They travel with each task: so an artifact in a
+            host's cache has the signature that this task means, whoever else uses the same cache
+        :param replaced: arguments of the task that the module gets in another form
         :returns: the module's result
         """
-        result = self._execute(bundle[1], list(artifacts), None, task_vars)
+        push = {
+            "bundle": bundle[1],
+            "artifacts": list(artifacts),
+            "signatures": dict(signatures),
+            "host": task_vars["inventory_hostname"],
+            "by": f"ansible:{self._get_remote_user() or getpass.getuser()}",
+        }
+        arguments = {**self._task.args, **replaced}
+        result = self._execute(arguments, {**push, "incoming": None}, task_vars)
         missing = result.get("missing")
         if not missing:
             return result
         incoming = self._put({bundle[1]: bundle[0], **artifacts}, missing)
-        result = self._execute(bundle[1], list(artifacts), incoming, task_vars)
+        result = self._execute(arguments, {**push, "incoming": incoming}, task_vars)
         if result.get("missing"):
             return {"failed": True, "msg": "What was pushed to this host did not stay in its cache folder."}
         return result
@@ -67,13 +80,6 @@ class PushingAction(ActionBase):
         return incoming
 
     def _execute(
-        self, bundle: str, artifacts: list[str], incoming: str | None, task_vars: Mapping[str, Any]
+        self, arguments: Mapping[str, Any], push: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
-        push = {
-            "bundle": bundle,
-            "artifacts": artifacts,
-            "incoming": incoming,
-            "host": task_vars["inventory_hostname"],
-            "by": f"ansible:{self._get_remote_user() or getpass.getuser()}",
-        }
-        return self._execute_module(module_args={**self._task.args, "_push": push}, task_vars=task_vars)
+        return self._execute_module(module_args={**arguments, "_push": dict(push)}, task_vars=task_vars)

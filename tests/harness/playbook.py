@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,16 @@ class Run:
         return f"exit {self.code}\n{self.words}"
 
 
-def playbook(name: str, **variables: Any) -> Run:
+def playbook(name: str, within: Callable[[list[str]], list[str]] | None = None, **variables: Any) -> Run:
     """Run ``playbooks/NAME.yml`` against this host, through Ansible's local connection.
 
-    :param variables: without their prefix ``livepatch_``
+    :param name: or an absolute path without its ``.yml``
+    :param within: makes the command line that runs another one in surroundings of its own
+    :param variables: without their prefix ``livepatch_``; Ansible's own as they are
     """
-    wanted: dict[str, Any] = {f"livepatch_{key}": value for key, value in variables.items()}
+    wanted: dict[str, Any] = {
+        key if key.startswith("ansible_") else f"livepatch_{key}": value for key, value in variables.items()
+    }
     wanted.update(ansible_connection="local", ansible_python_interpreter=sys.executable)
     wanted.setdefault("livepatch_become", os.geteuid() != 0)
     with tempfile.NamedTemporaryFile("r", suffix=".json") as record:
@@ -62,7 +67,7 @@ def playbook(name: str, **variables: Any) -> Run:
         command = [sys.executable, "-m", "ansible", "playbook", str(REPOSITORY / "playbooks" / f"{name}.yml")]
         command += ["--inventory", "localhost,", "--extra-vars", json.dumps(wanted)]
         done = subprocess.run(
-            command,
+            within(command) if within else command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

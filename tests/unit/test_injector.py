@@ -209,7 +209,8 @@ def push(cache: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[
     incoming.mkdir()
     (incoming / sha256).write_bytes(content)
     (incoming / artifact).write_bytes(b"artifact")
-    return {"bundle": sha256, "artifacts": [artifact], "incoming": str(incoming), "host": "web1", "by": "ansible:root"}
+    said = {"signatures": {artifact: "signature"}, "host": "web1", "by": "ansible:root"}
+    return {"bundle": sha256, "artifacts": [artifact], "incoming": str(incoming), **said}
 
 
 def test_what_is_missing_is_named_and_nothing_is_run(push: dict[str, Any]) -> None:
@@ -222,6 +223,7 @@ def test_what_was_pushed_once_is_found_again(push: dict[str, Any]) -> None:
     again = injector.carry_out({"command": "apply", "parameters": {}}, {**push, "incoming": None}, None)
     assert first == again
     (path,) = first["job"]["artifacts"]
+    assert first["job"]["signatures"] == push["signatures"]
     assert Path(path).read_bytes() == b"artifact"
     assert {key: first["job"][key] for key in ("format", "host", "by", "command")} == {
         "format": 1, "host": "web1", "by": "ansible:root", "command": "apply",

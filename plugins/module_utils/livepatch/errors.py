@@ -315,8 +315,8 @@ REASONS: Dict[str, Reason] = {
         "Patch a function that does not take part in exceptions.",
     ),
     "signing_failed": Reason(
-        "ssh-keygen could not sign with this key.",
-        "Read its words; a key with a passphrase needs a terminal, or ssh-agent.",
+        "OpenSSH could not sign with this key.",
+        "Read what ssh-keygen says; a key with a passphrase needs a terminal, or ssh-agent.",
     ),
     "compile_failed": Reason("The compiler refused the patch source.", "Read its messages above."),
     "file_malformed": Reason(
