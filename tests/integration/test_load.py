@@ -11,6 +11,7 @@ import pytest
 from livepatch.errors import Refused
 from livepatch.loading import load
 from livepatch.process import snapshot
+from livepatch.tracee import memory_file
 from tests.harness import toolchain, traces
 from tests.loading import ID, LEDGER, Patch
 
@@ -150,7 +151,7 @@ def test_a_kernel_that_takes_the_address_as_a_hint_is_noticed(patch_for):
 
         def call(self, name, *arguments):
             if name == "mmap":
-                arguments = (*arguments[:3], arguments[3] & ~load.MAP_FIXED_NOREPLACE, *arguments[4:])
+                arguments = (*arguments[:3], arguments[3] & ~memory_file.MAP_FIXED_NOREPLACE, *arguments[4:])
             return super().call(name, *arguments)
 
     with pytest.raises(Refused) as refusal, patch.lender.hold(patch.pid, scratch=load.scratch(ID)) as hold:
@@ -168,7 +169,7 @@ def obstructed_load(patch, fails):
 
 
 def executable(arguments):
-    return len(arguments) == 6 and arguments[2] & load.PROT_EXEC
+    return len(arguments) == 6 and arguments[2] & memory_file.PROT_EXEC
 
 
 @pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EMFILE])
@@ -185,7 +186,7 @@ def test_an_older_kernel_does_not_know_the_noexec_flag(patch_for):
     obstructed_load(
         patch,
         lambda name, arguments: (
-            errno.EINVAL if name == "memfd_create" and arguments[1] & load.MFD_NOEXEC_SEAL else 0
+            errno.EINVAL if name == "memfd_create" and arguments[1] & memory_file.MFD_NOEXEC_SEAL else 0
         ),
     )
     assert len(traces.our_mappings(program.pid)) == 2
@@ -196,7 +197,7 @@ def test_where_no_file_may_be_executed_the_code_is_anonymous(patch_for):
     obstructed_load(
         patch,
         lambda name, arguments: (
-            errno.EACCES if executable(arguments) and not arguments[3] & load.MAP_ANONYMOUS else 0
+            errno.EACCES if executable(arguments) and not arguments[3] & memory_file.MAP_ANONYMOUS else 0
         ),
     )
     assert len(traces.our_mappings(program.pid)) == 1

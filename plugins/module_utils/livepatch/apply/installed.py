@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List
 
 from ..loading.load import Leftovers, bears_our_name, leftovers
 from ..process.snapshot import Snapshot, memory_task
+from ..tracee import waiting_room
 from . import ledger
 from .ledger import Damaged, Ledger, Site
 
@@ -26,11 +27,13 @@ class Installed:
     :ivar ledgers: oldest first
     :ivar damaged: sentences about mappings of ours that can not be understood
     :ivar stray: memory and descriptors of ours that belong to no ledger
+    :ivar rooms: where threads waited to be out of a function
     """
 
     ledgers: List[Ledger] = field(default_factory=list)
     damaged: List[str] = field(default_factory=list)
     stray: Leftovers = Leftovers((), (), ())
+    rooms: waiting_room.Left = waiting_room.Left()
 
     @property
     def anything(self) -> bool:
@@ -44,6 +47,7 @@ class Installed:
             self.damaged
             or self.stray.texts
             or self.stray.descriptors
+            or self.rooms.anything
             or any(found.state in ledger.CUT_OFF for found in self.ledgers)
         )
 
@@ -59,6 +63,8 @@ class Installed:
         parts = [f"{found.title} is {ledger.STATES[found.state]}" for found in cut_off]
         if self.stray.texts or self.stray.descriptors:
             parts.append("memory of an interrupted load is left")
+        if self.rooms.anything:
+            parts.append("a waiting room is left")
         return "; ".join([*self.damaged, *parts])
 
     @property
@@ -72,7 +78,8 @@ def has_any(pid: int) -> bool:
 
     :raises ProcessLookupError: it is gone
     """
-    return bears_our_name(memory_task(pid))
+    task = memory_task(pid)
+    return bears_our_name(task) or waiting_room.exists(task)
 
 
 def read(snapshot: Snapshot, read_memory: Read) -> Installed:
@@ -88,7 +95,7 @@ def read(snapshot: Snapshot, read_memory: Read) -> Installed:
     known = {each.text[0] for each in found}
     stray = left._replace(data=(), texts=[text for text in left.texts if text[0] not in known])
     found.sort(key=lambda each: (each.record.at, each.data[0]))
-    return Installed(found, damaged, stray)
+    return Installed(found, damaged, stray, waiting_room.find(snapshot))
 
 
 def _read_one(start: int, end: int, read_memory: Read) -> Ledger:

@@ -25,6 +25,7 @@ from typing import Callable, List, Optional, Sequence
 
 from ..errors import Refused
 from ..loading import load
+from ..tracee import waiting
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, memory, revert_one, switch
 from .installed import Installed, code_at
@@ -46,6 +47,9 @@ def recover(
     if installed.damaged:
         raise Refused("ledger_unreadable", installed.damaged[0])
     done = []
+    if installed.rooms.anything:
+        waiting.recover(tracee, installed.rooms, patience.stop)
+        done.append("removed a waiting room")
     for found in installed.ledgers:
         if found.state in ledger.CUT_OFF:
             done.append(_finish(tracee, found, from_file, patience, between))

@@ -10,6 +10,7 @@ from typing import Callable, Mapping, Optional, Sequence, Tuple
 
 from .relocations import Relocation
 from .signal_frame import FloatingPoint, SignalFrame
+from .waiting_stub import Stub, Words
 
 Registers = Tuple[int, ...]
 
@@ -50,6 +51,7 @@ class Cpu:
     sigreturn_gadgets: Tuple[bytes, ...]  # instructions that call rt_sigreturn with the stack pointer as it is
     signal_frame: Callable[[Sequence[int], int, FloatingPoint, int, int, int], SignalFrame]  # see build_x86_64
     restorer_gadgets: Tuple[bytes, ...]  # where else signal handlers return to
+    waiting_stub: Callable[[int, Words], Stub]  # (address, what it uses) -> code; see waiting_stub.py
     syscall_table: Callable[[], Mapping[int, str]]  # number -> name
     relocations: Mapping[int, Relocation]
 

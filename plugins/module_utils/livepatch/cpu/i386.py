@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from . import jump, signal_frame, syscalls
+from . import jump, signal_frame, syscalls, waiting_stub
 from .architecture import Cpu
 from .relocations import I386 as RELOCATIONS
 
@@ -50,6 +50,7 @@ I386 = Cpu(
     restorer_gadgets=(
         b"\x58\xb8\x77\x00\x00\x00\xcd\x80",  # pop %eax; mov $119,%eax; int $0x80: handlers without SA_SIGINFO
     ),
+    waiting_stub=waiting_stub.build_i386,
     syscall_table=syscalls.i386,
     relocations=RELOCATIONS,
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from . import jump, signal_frame, syscalls
+from . import jump, signal_frame, syscalls, waiting_stub
 from .architecture import Cpu
 from .relocations import X86_64 as RELOCATIONS
 
@@ -51,6 +51,7 @@ X86_64 = Cpu(
     ),
     signal_frame=signal_frame.build_x86_64,
     restorer_gadgets=(),
+    waiting_stub=waiting_stub.build_x86_64,
     syscall_table=syscalls.x86_64,
     relocations=RELOCATIONS,
 )

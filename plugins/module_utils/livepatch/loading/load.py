@@ -18,12 +18,12 @@ policy lets nobody execute files) has no name, but the ledger knows it.
 
 from __future__ import annotations
 
-import errno
 from typing import Callable, Iterable, List, NamedTuple, Sequence, Tuple
 
-from ..errors import LivepatchError, Refused, Stranded
+from ..errors import LivepatchError, Refused
 from ..process.snapshot import Snapshot
-from ..tracee import descriptors
+from ..tracee import descriptors, memory_file
+from ..tracee.memory_file import MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE
 from ..tracee.remote import Hold
 from ..tracee.seccomp import Call
 from .memory_map import Mapping
@@ -31,19 +31,8 @@ from .memory_map import Mapping
 Range = Tuple[int, int]  # (address, size in bytes)
 
 _PREFIX = "livepatch:"
-_LINK = f"/memfd:{_PREFIX}"  # how maps and fd links begin (memfd_create(2))
+_LINK = memory_file.link_of(_PREFIX)
 _SHOWN_ID = 12  # digits of the artifact's id
-
-# <linux/memfd.h>, <asm-generic/mman-common.h>, <asm-generic/mman.h>
-MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL = 1, 2, 8
-PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
-MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x02, 0x20, 0x100000
-_NO_FILE = 0xFFFFFFFF  # -1 as int
-
-# The kernel since 6.3 wants to be told that the file itself will not be executed (Documentation/
-# userspace-api/mfd_noexec.rst); mappings of it may be executable all the same.
-_FLAGS = (MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL, MFD_CLOEXEC | MFD_ALLOW_SEALING)
-_DENIED = (errno.EACCES, errno.EPERM)
 
 UNLOAD_CALLS = (Call("munmap", (None, None)),)
 CLEAN_CALLS = (*UNLOAD_CALLS, Call("close", (None,)))
@@ -74,7 +63,7 @@ def scratch(artifact_id: str) -> bytes:
 def calls_needed(content: Content) -> Sequence[Call]:
     """What :func:`load` calls, undoing it included: for the thread's seccomp filters."""
     return (
-        Call("memfd_create", (None, None)),
+        memory_file.CREATE,
         _data_mapping(content, None, None),
         _text_mapping(content, None, None),
         *CLEAN_CALLS,
@@ -103,46 +92,22 @@ def load(hold: Hold, content: Content, data_address: int, text_address: int) -> 
     """
     undo: List[Callable[[], object]] = []
     try:
-        descriptor = _create(hold)
+        descriptor = memory_file.create(hold)
         undo.append(lambda: hold.call("close", descriptor))
         _fill(hold, descriptor, content)
-        _map(hold, _data_mapping(content, data_address, descriptor), "no_named_memory")
+        memory_file.map_at(hold, _data_mapping(content, data_address, descriptor), "no_named_memory")
         undo.append(lambda: hold.call("munmap", data_address, content.data_span))
-        _map_text(hold, content, text_address, descriptor)
+        memory_file.map_text(hold, _text_mapping(content, text_address, descriptor), content.text)
         undo.append(lambda: hold.call("munmap", text_address, content.text_span))
         hold.call("close", descriptor)
     except (LivepatchError, OSError) as error:
-        _undo(undo, error)
+        memory_file.undo(undo, error)
         if isinstance(error, LivepatchError):
             raise
         raise Refused("no_named_memory", f"The patch could not be loaded: {error}") from error
     except BaseException as error:
-        _undo(undo, error)
+        memory_file.undo(undo, error)
         raise
-
-
-def _undo(steps: Sequence[Callable[[], object]], cause: BaseException) -> None:
-    if isinstance(cause, Stranded):
-        return  # the thread can make no calls
-    try:
-        for step in reversed(steps):
-            step()
-    except (LivepatchError, OSError) as error:
-        raise Stranded(
-            "could_not_undo", f"{cause}; and what was mapped could not be removed: {error}"
-        ) from error
-
-
-def _create(hold: Hold) -> int:
-    for flags in _FLAGS:
-        try:
-            return hold.call("memfd_create", hold.scratch, flags)
-        except OSError as error:
-            # Kernels before 6.3 do not know the first flags.
-            if error.errno == errno.EINVAL and flags != _FLAGS[-1]:
-                continue
-            raise Refused("no_named_memory", f"memfd_create: {error}") from error
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _fill(hold: Hold, descriptor: int, content: Content) -> None:
@@ -155,45 +120,6 @@ def _fill(hold: Hold, descriptor: int, content: Content) -> None:
         raise Refused(
             "no_named_memory", f"{size} bytes could not be written to the memory file: {error}"
         ) from error
-
-
-def _map(hold: Hold, call: Call, denied: str) -> None:
-    """One mapping, exactly where it should be.
-
-    :param denied: the reason word where the policy says no
-    :raises Refused: ``no_memory_in_reach``, or ``denied``
-    """
-    address, size = call.arguments[0] or 0, call.arguments[1] or 0
-    try:
-        result = hold.call(call.name, *[argument or 0 for argument in call.arguments])
-    except OSError as error:
-        reason = denied if error.errno in _DENIED else "no_memory_in_reach"
-        raise Refused(reason, f"{size} bytes at {address:#x} could not be mapped: {error}") from error
-    if result != address:
-        # Before Linux 4.17 MAP_FIXED_NOREPLACE is no flag, and the address a hint.
-        hold.call("munmap", result, size)
-        raise Refused("no_memory_in_reach", f"{size} bytes at {address:#x} were taken meanwhile")
-
-
-def _map_text(hold: Hold, content: Content, address: int, descriptor: int) -> None:
-    """From the file, else anonymous and written from outside.
-
-    :raises Refused: ``no_executable_memory``, ``no_memory_in_reach``; nothing is mapped
-    """
-    try:
-        _map(hold, _text_mapping(content, address, descriptor), "no_executable_memory")
-        return
-    except Refused as refusal:
-        if refusal.reason not in ("no_executable_memory", "seccomp"):
-            raise
-    flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
-    anonymous = Call("mmap", (address, content.text_span, PROT_READ | PROT_EXEC, flags, _NO_FILE, 0))
-    _map(hold, anonymous, "no_executable_memory")
-    try:
-        descriptors.fill_memory(hold.tid, address, content.text)
-    except OSError as error:
-        hold.call("munmap", address, content.text_span)
-        raise Refused("no_executable_memory", f"code can not be written at {address:#x}: {error}") from error
 
 
 def unload(hold: Hold, texts: Sequence[Range], data: Range) -> None:

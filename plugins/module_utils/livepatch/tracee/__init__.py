@@ -14,6 +14,9 @@
 ``restart``     what a stop does to system calls, and how to make good for it
 ``descriptors`` what such calls have made, reached from outside
 ``stop``        all threads, stopped for an instant
+``safe_point``  the search for an instant at which nobody is in the way
+``waiting``     waiting for functions to be left; ``waiting_room``, ``waiting_code``: where threads do
+``memory_file`` memory files that calls make and map
 ``sharing``     who else runs on the same memory
 ``check``       is a stopped thread inside code that is about to change?
 ``scan``        the quick look at stacks

@@ -12,14 +12,14 @@ what it can not unwind is in the way.
 from __future__ import annotations
 
 import time
-from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..cpu import Cpu
 from ..errors import Busy
 from ..kernel.memory import BulkReader
 from .scan import Scanner, extent
 from .stop import StoppedThread
-from .unwind import Unwinder, inside
+from .unwind import Unwinder, Unwound, inside
 
 # More of one stack than this goes to the unwinder, which reads only what it needs.
 _MOST_OF_ONE = 64 << 10
@@ -38,6 +38,14 @@ class Watched(NamedTuple):
     name: str
 
 
+class Blocker(NamedTuple):
+    """A thread that is in the way."""
+
+    thread: StoppedThread
+    busy: Busy  # why, in words
+    unwound: Optional[Unwound]  # its frames, where it was unwound
+
+
 class StackCheck:
     """Built before the stop, called in it.
 
@@ -47,6 +55,8 @@ class StackCheck:
         stack may lie beneath
     :param describe: tid -> "thread 123 (name)"
     :param limit: seconds that unwinding may take at each call; what is not known by then is in the way
+    :param stubs: ranges of code that return addresses were swapped for: a word on a stack that leads there
+        is followed, too
     """
 
     def __init__(
@@ -59,40 +69,55 @@ class StackCheck:
         restorers: Sequence[int],
         describe: Callable[[int], str],
         limit: float,
+        stubs: Sequence[Tuple[int, int]] = (),
     ) -> None:
         self.pid = pid
         self.cpu = cpu
         self.watched = watched
         self._ranges = [(each.start, each.end) for each in watched]
-        self._unwinder = unwinder
+        self.unwinder = unwinder
         self._own_stack = own_stack
         self._describe = describe
         self._limit = limit
         self._pointers = Scanner(cpu.word, self._ranges)
-        self._triggers = Scanner(cpu.word, [*self._ranges, *((address, address) for address in restorers)])
+        self._triggers = Scanner(cpu.word, [*self._ranges, *stubs, *((address, address) for address in restorers)])
         self._reader = BulkReader(pid, _MOST_TOGETHER)
 
     def __call__(self, threads: Sequence[StoppedThread]) -> Optional[Busy]:
         """The first thread that is in the way, if any."""
+        for blocker in self.blockers(threads):
+            return blocker.busy
+        return None
+
+    def blockers(self, threads: Sequence[StoppedThread]) -> Iterator[Blocker]:
+        """The threads that are in the way, each found when it is asked for."""
         extents, stray = self._extents(threads)
         suspects = stray + self._hits(extents)
+        looked: Set[int] = set()
         for thread in threads:
             if thread.cpu is not self.cpu:
-                return self._unknown(thread, f"it runs {thread.cpu.name} code right now")
-            if self._pointers.contains(thread.registers):
+                looked.add(thread.tid)
+                yield self._unknown(thread, f"it runs {thread.cpu.name} code right now")
+            elif self._pointers.contains(thread.registers):
                 pc = thread.registers[self.cpu.pc]
                 if any(start <= pc < end for start, end in self._ranges):
-                    return self._in_the_way(thread, pc)
-                suspects.append((thread, None))
+                    looked.add(thread.tid)
+                    yield self._in_the_way(thread, pc)
+                else:
+                    suspects.append((thread, None))
         deadline = time.monotonic() + self._limit
-        looked: Set[int] = set()
         for thread, span in suspects:
             if thread.tid not in looked:
                 looked.add(thread.tid)
                 blocker = self._unwind(thread, span, deadline)
                 if blocker is not None:
-                    return blocker
-        return None
+                    yield blocker
+
+    def frames(self, blocker: Blocker) -> Unwound:
+        """All frames of a thread that was found to be in the way, and is still stopped."""
+        if blocker.unwound is not None:
+            return blocker.unwound
+        return self.unwinder.unwind(blocker.thread.registers, deadline=time.monotonic() + self._limit)
 
     def _extents(self, threads: Sequence[StoppedThread]) -> Tuple[List[Extent], List[Suspect]]:
         """The stacks that can be read together, and the threads that must be unwound."""
@@ -131,25 +156,27 @@ class StackCheck:
 
     def _unwind(
         self, thread: StoppedThread, span: Optional[Tuple[int, int]], deadline: float
-    ) -> Optional[Busy]:
+    ) -> Optional[Blocker]:
         registers = thread.registers
         if span is None:
-            frames, complete, reason = self._unwinder.unwind(registers, deadline=deadline)
+            unwound = self.unwinder.unwind(registers, deadline=deadline)
         else:
             begin, length = span
             stack = memoryview(self._reader.buffer)[begin : begin + length]
-            frames, complete, reason = self._unwinder.unwind(registers, stack, registers[self.cpu.sp], deadline)
-        hits = inside(frames, self._ranges)
+            unwound = self.unwinder.unwind(registers, stack, registers[self.cpu.sp], deadline)
+        hits = inside(unwound.frames, self._ranges)
         if hits:
-            return self._in_the_way(thread, hits[0][0])
-        return None if complete else self._unknown(thread, reason)
+            return self._in_the_way(thread, hits[0][0], unwound)
+        return None if unwound.complete else self._unknown(thread, unwound.reason)
 
-    def _in_the_way(self, thread: StoppedThread, pc: int) -> Busy:
+    def _in_the_way(self, thread: StoppedThread, pc: int, unwound: Optional[Unwound] = None) -> Blocker:
         names = [each.name for each in self.watched if each.start <= pc <= each.end]
-        return Busy("function_on_stack", f"{self._describe(thread.tid)} is inside {names[0]}{self._call(thread)}")
+        what = f"{self._describe(thread.tid)} is inside {names[0]}{self._call(thread)}"
+        return Blocker(thread, Busy("function_on_stack", what), unwound)
 
-    def _unknown(self, thread: StoppedThread, reason: str) -> Busy:
-        return Busy("cannot_unwind", f"{self._describe(thread.tid)}{self._call(thread)}: {reason}")
+    def _unknown(self, thread: StoppedThread, reason: str) -> Blocker:
+        busy = Busy("cannot_unwind", f"{self._describe(thread.tid)}{self._call(thread)}: {reason}")
+        return Blocker(thread, busy, None)
 
     def _call(self, thread: StoppedThread) -> str:
         """The system call that the thread sits in, in words."""

@@ -15,6 +15,7 @@ from typing import Callable, Dict, Iterable, NamedTuple, Optional, Protocol, Tup
 from ..cpu import Cpu
 from ..elf import Malformed, cfi
 from ..elf.cfi import Row, Rule
+from ..elf.frames import FrameTable
 from . import leaf
 
 Read = Callable[[int, int], bytes]
@@ -111,6 +112,20 @@ class Steps:
                 raise Stuck(f"the unwind rule at {self.place(pc)} returns by register {row.return_address}")
             step = self.known[pc] = self._compile(row)
         return step
+
+    def handles_exceptions(self, pc: int) -> bool:
+        """Whether the function at ``pc`` has something to do when an exception crosses it, or may have.
+
+        A table of ours (vdso.py) is for code of the kernel's, which has not.
+        """
+        try:
+            located = self._located(self._find(pc))
+            if not isinstance(located.table, FrameTable):
+                return False
+            fde = located.table.find(pc - located.bias & self._cpu.mask)
+        except (Stuck, Malformed):
+            return True
+        return fde is None or fde.takes_part_in_exceptions
 
     def _row_of_leaf(self, pc: int) -> Optional[Row]:
         """The return address is all that is on the stack, if the code at ``pc`` only returns."""

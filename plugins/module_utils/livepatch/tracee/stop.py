@@ -107,6 +107,11 @@ class Stop:
         self.anchor = anchor
         self._regsets[anchor] = ptrace.Regset(anchor)
 
+    def exchange(self, anchor: int) -> None:
+        """Another anchor, or the same: between attempts somebody else has held threads."""
+        self._forget(self.anchor)
+        self.adopt(anchor)
+
     def gather(self) -> None:
         """Seize every thread that is not ours yet; nobody stops.
 

@@ -13,41 +13,31 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Type
 
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
 from ..process.snapshot import Snapshot
-from . import gadgets, references, stacks, tables
+from . import gadgets, references, safe_point, stacks, tables
 from .check import StackCheck, Watched
 from .orphan import Orphans
 from .references import Wanted
 from .remote import Hold, room_needed
+from .safe_point import Patience
 from .seccomp import Call
-from .sharing import Sharing
 from .stacks import StackMap
 from .stop import Look, Outcome, Stop, StoppedThread
 from .thread import OPTIONS, Thread
 from .unwind import Code, Unwinder
+from .waiting import Waiting
 
 __all__ = ["Patience", "Tracee", "Watched"]
 
 _HOLD_S = 1.0  # for one thread to stop
 _MOST_CANDIDATES = 16
-# Retries are spaced: a stop renews relative time-outs of calls, so a storm of them would starve a timer.
-_FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.250
 # Stacks of sleeping threads that are looked through beforehand, so that unwinding them is fast in the stop.
 _MOST_SAMPLED = 32
 _SAMPLE = 16 << 10
-
-
-class Patience(NamedTuple):
-    """How long and how often to look for a safe point."""
-
-    seconds: float
-    attempts: int
-    stop: float  # the longest stop, seconds
 
 
 class Tracee:
@@ -63,7 +53,7 @@ class Tracee:
         self.snapshot = snapshot
         self.pid = snapshot.pid
         self._patches = list(patches)
-        self._task = snapshot.task
+        self.task = snapshot.task
         self._anchor: Optional[int] = None
         self._filtered = snapshot.seccomp != 0
         assert snapshot.cpu is not None, "fitness.check looks at that"
@@ -71,7 +61,7 @@ class Tracee:
         self.memory = snapshot.memory  # of the very address space that was looked at
         try:
             self.memory.open_writable()
-            self._exe = procfs.exe(self._task)
+            self._exe = procfs.exe(self.task)
             self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
             self._orphans: Optional[Orphans] = Orphans(self.pid, self.cpu, self._gadgets, self.memory)
         except PermissionError as error:
@@ -92,11 +82,15 @@ class Tracee:
 
     def mappings(self) -> List[procfs.Mapping]:
         """The memory map as it is now."""
-        return procfs.maps(self._task)
+        return procfs.maps(self.task)
 
     def add_patch(self, start: int, end: int, name: str, eh_frame: int, size: int) -> None:
         """Code that came into the process after the snapshot, for the unwinder."""
         self._patches.append((start, end, name, eh_frame, size))
+
+    def forget_patch(self, start: int) -> None:
+        """Code that was unmapped."""
+        self._patches = [patch for patch in self._patches if patch[0] != start]
 
     # -- one thread ----------------------------------------------------------------
 
@@ -133,7 +127,7 @@ class Tracee:
     def _candidates(self, scratch: int) -> List[int]:
         """Threads to try, the best first; the anchor before others that are as good."""
         threads = []
-        for tid in self._living():
+        for tid in self.living():
             try:
                 threads.append((tid, procfs.syscall(self.pid, tid)))
             except ProcessLookupError:
@@ -144,7 +138,7 @@ class Tracee:
             found.insert(0, self._anchor)
         return found[:_MOST_CANDIDATES]
 
-    def _living(self) -> List[int]:
+    def living(self) -> List[int]:
         """Threads that have not exited; the leader may have."""
         return [tid for tid in procfs.tids(self.pid) if tid != self.pid or not self.snapshot.leader_exited]
 
@@ -184,7 +178,7 @@ class Tracee:
         """
         orphans, self._orphans = self._orphans, None
         if orphans is not None:
-            for tid in orphans.find(self._living()):
+            for tid in orphans.find(self.living()):
                 orphans.give_back(tid, self._anchor, time.monotonic() + _HOLD_S)
 
     def _release(self) -> None:
@@ -198,6 +192,17 @@ class Tracee:
             pass  # ended, or stuck in the kernel: our exit lets it go
 
     # -- all threads ---------------------------------------------------------------
+
+    @contextmanager
+    def stop(self) -> Iterator[Stop]:
+        """For attempts that are made one by one."""
+        stop = Stop(self.pid, self.claim(), self._filtered)
+        try:
+            yield stop
+        finally:
+            if not stop.holds_anchor:
+                self._anchor = None
+            stop.close()
 
     def at_safe_point(
         self,
@@ -215,54 +220,28 @@ class Tracee:
         :raises Refused: the process can not be stopped
         :raises Gone: it has ended
         """
-        anchor = self.claim()
-        check = self._stack_check(watched, patience.stop)
-        sharing = Sharing(self.pid, self._task)
-        stop = Stop(self.pid, anchor, self._filtered)
-        begin = time.monotonic()
-        pause = _FIRST_PAUSE
+        waiting = Waiting(self, patience.stop)
         try:
-            for attempt in range(1, patience.attempts + 1):
-                between()
-                if not stop.holds_anchor:
-                    self._anchor = None
-                    stop.adopt(self.claim())
-                blocker = sharing.look()
-                if blocker is None:
-                    outcome = self._attempt(stop, check, sharing, still, commit, patience)
-                    blocker = outcome.blocker
-                    if blocker is None:
-                        return outcome, attempt
-                elapsed = time.monotonic() - begin
-                if attempt == patience.attempts or elapsed + pause > patience.seconds:
-                    tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
-                    raise Busy(blocker.reason, f"{blocker.what} ({tried})")
-                stop.idle(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            raise AssertionError("attempts is at least one")
+            with self.stop() as stop:
+                try:
+                    return safe_point.find(self, stop, waiting, watched, still, commit, patience, between)
+                finally:
+                    waiting.empty(stop)
         finally:
-            if not stop.holds_anchor:
-                self._anchor = None
-            stop.close()
+            waiting.remove()
 
-    def _attempt(
-        self,
-        stop: Stop,
-        check: StackCheck,
-        sharing: Sharing,
-        still: Look,
-        commit: Callable[[], None],
-        patience: Patience,
+    def attempt(
+        self, stop: Stop, limit: float, check: Look, still: Look, commit: Callable[[], None]
     ) -> Outcome:
+        """One attempt with everybody; see :meth:`Stop.attempt`."""
+        if not stop.holds_anchor:
+            self._anchor = None
+            stop.adopt(self.claim())
         try:
             stop.gather()
         except Busy as blocker:
             return Outcome.nothing(blocker)
-
-        def alone_and_still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
-            return sharing.look_again(stop.tids) or still(threads)
-
-        return stop.attempt(self._sleepers(stop.tids), patience.stop, check, alone_and_still, commit)
+        return stop.attempt(self._sleepers(stop.tids), limit, check, still, commit)
 
     def claim(self) -> int:
         """Have an anchor: from here on a second livepatch sees us.
@@ -270,7 +249,7 @@ class Tracee:
         :raises Refused: ``being_traced``, ``not_permitted``
         :raises Gone: the process has ended
         """
-        for tid in self._living() if self._anchor is None else ():
+        for tid in self.living() if self._anchor is None else ():
             if self._take(tid):
                 break
         if self._anchor is None:
@@ -288,14 +267,17 @@ class Tracee:
                 continue
         return result
 
-    def _stack_check(self, watched: Sequence[Watched], limit: float) -> StackCheck:
+    def stack_check(
+        self, watched: Sequence[Watched], limit: float, stubs: Sequence[Tuple[int, int]] = ()
+    ) -> StackCheck:
+        """:param stubs: code that return addresses were swapped for, see :class:`StackCheck`"""
         mappings = self.mappings()
         stack_map = StackMap(mappings, self.pid)
         unwinder = Unwinder(self.cpu, self._code(mappings), self.memory.read)
         self._warm(unwinder, stack_map)
         sp = self.cpu.sp
         return StackCheck(
-            self._task,
+            self.task,
             self.cpu,
             watched,
             unwinder,
@@ -303,6 +285,7 @@ class Tracee:
             gadgets.restorers(self.cpu, mappings, self._exe, self.memory.read),
             self._describe,
             limit,
+            stubs,
         )
 
     def _code(self, mappings: Sequence[procfs.Mapping]) -> List[Code]:
@@ -314,7 +297,7 @@ class Tracee:
 
     def _warm(self, unwinder: Unwinder, stack_map: StackMap) -> None:
         """Read the unwind rules that sleeping threads will need, while everybody runs."""
-        for tid in self._living()[:_MOST_SAMPLED]:
+        for tid in self.living()[:_MOST_SAMPLED]:
             try:
                 waits = procfs.syscall(self.pid, tid)
                 stack = None if waits is None else stack_map.guess(tid, waits.sp)
@@ -392,6 +375,6 @@ class Tracee:
             stack = stack_map.prove(thread.tid, thread.registers[sp], block)
             if stack is not None:
                 unused.append((stack.low, max(stack.low, thread.registers[sp] - below)))
-        where = references.areas(self.pid, self._task, mappings, unused, wanted)
+        where = references.areas(self.pid, self.task, mappings, unused, wanted)
         found = references.find(self.memory, where, wanted, self.cpu.word)
         return None if found is None else f"the word at {found[0]:#x} is {found[1]:#x}, in the patch's memory"

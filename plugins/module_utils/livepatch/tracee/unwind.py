@@ -71,6 +71,10 @@ class Unwinder:
         """Code that came later: a patch's."""
         self._steps.add(code)
 
+    def handles_exceptions(self, pc: int) -> bool:
+        """Whether the function at ``pc`` has something to do when an exception crosses it, or may have."""
+        return self._steps.handles_exceptions(pc)
+
     def prefetch(self, addresses: Iterable[int]) -> None:
         """Make ready for frames at these program counters (some 20 us each, once)."""
         for address in addresses:
@@ -172,8 +176,9 @@ class Unwinder:
                 if found is None:
                     raise Stuck(f"{self._steps.place(look)} does not say where it returns to")
                 pc = found
-            # Only a signal may have come on another stack, the alternate one.
-            if cfa <= below and not signal:
+            # Only a signal may have come on another stack, the alternate one.  A frame whose return address
+            # is not on the stack may be empty: the stub that a swapped one leads to (waiting_code.py) is.
+            if cfa <= below and not signal and (plain or cfa < below):
                 raise Stuck(f"the frame at {self._steps.place(look)} is below the one that it called")
             below = cfa
             if not pc:

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: BSD-2-Clause
+"""The search for an instant at which nobody is inside of code that is about to change.
+
+A few plain attempts, spaced; then, where functions are always on somebody's stack, attempts after waiting
+for them to be left (waiting.py).  All of it together may take as long as the :class:`Patience` says.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import Busy
+from .check import Watched
+from .sharing import Sharing
+from .stop import Look, Outcome, Stop, StoppedThread
+from .waiting import PLAIN_ATTEMPTS, Waiting
+
+if TYPE_CHECKING:
+    from .tracee import Tracee
+
+# Retries are spaced: a stop renews relative time-outs of calls, so a storm of them would starve a timer.
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.250
+
+
+class Patience(NamedTuple):
+    """How long and how often to look for a safe point."""
+
+    seconds: float
+    attempts: int
+    stop: float  # the longest stop, seconds
+
+
+def find(
+    tracee: Tracee,
+    stop: Stop,
+    waiting: Waiting,
+    watched: Sequence[Watched],
+    still: Look,
+    commit: Callable[[], None],
+    patience: Patience,
+    between: Callable[[], None],
+) -> Tuple[Outcome, int]:
+    """See :meth:`Tracee.at_safe_point`.
+
+    :param stop: holds the anchor
+    :param waiting: is not over when this ends; the caller cleans up
+    """
+    check = tracee.stack_check(watched, patience.stop)
+    sharing = Sharing(tracee.pid, tracee.task)
+
+    def alone_and_still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
+        return sharing.look_again(stop.tids) or still(threads)
+
+    begin = time.monotonic()
+    pause = _FIRST_PAUSE
+    for attempt in range(1, patience.attempts + 1):
+        between()
+        blocker = sharing.look()
+        if blocker is None:
+            if waiting.possible:
+                look, all_still, done = waiting.look, waiting.still(alone_and_still), waiting.committing(commit)
+            else:
+                look, all_still, done = check, alone_and_still, commit
+            outcome = tracee.attempt(stop, patience.stop, look, all_still, done)
+            blocker = outcome.blocker
+            if blocker is None:
+                return outcome, attempt
+        elapsed = time.monotonic() - begin
+        if attempt == patience.attempts or elapsed + pause > patience.seconds:
+            tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
+            raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said})")
+        if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and waiting.untried:
+            waiting.begin(watched, len(tracee.living()))
+            stop.exchange(tracee.claim())
+        waiting.idle(stop, pause, begin + patience.seconds)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    raise AssertionError("attempts is at least one")
