@@ -47,8 +47,10 @@ options:
     default: strict
   coroutines:
     description:
-      - Whether suspended coroutines are searched for calls into replaced functions.
-      - With V(auto), where the process uses them. This version refuses such processes, and carries out no other value.
+      - Whether memory is searched for suspended coroutines that are inside a replaced function, in the stop.
+      - With V(auto), where the process shows a sign of coroutines. V(search) does so always, for programs with a switch
+        of their own. With V(ignore) a coroutine may go on in the middle of code that has changed, which only the
+        one who knows the program can rule out.
     type: str
     choices: [auto, search, ignore]
     default: auto

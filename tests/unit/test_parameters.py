@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
 OTHERS: dict[str, Any] = {
     "processes": {"name": "nginx"},
     "patience": 0.5,
+    "coroutines": "search",
     "attempts": 1,
     "stop_ms": 1,
     "on_busy": "skip",
@@ -40,7 +41,7 @@ OTHERS: dict[str, Any] = {
     "comment": "change 7, \u00fcberall",
     "outdated": True,
 }
-NOT_BUILT = [("consistency", "entry"), ("coroutines", "search"), ("coroutines", "ignore"), ("replace", True)]
+NOT_BUILT = [("consistency", "entry"), ("replace", True)]
 
 # kind -> values of other kinds
 WRONG: dict[str, tuple[Any, ...]] = {

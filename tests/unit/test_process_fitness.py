@@ -18,9 +18,8 @@ from livepatch.process.observations import Observations, Tracer
 from tests.harness import toolchain
 
 FIT = ("plain", "threads", "leader_exited", "given_stack")
+ELSEWHERE = ("leader_on_heap", "thread_on_heap")
 UNFIT = {
-    "leader_on_heap": "coroutines_unsupported",
-    "thread_on_heap": "coroutines_unsupported",
     "vfork": "vfork",
     "shares_memory": "shares_memory",
 }
@@ -41,6 +40,11 @@ def seen(shape):
         yield taken
 
 
+def signs(pid: int) -> list[str]:
+    with snapshot.take(pid) as taken:
+        return list(coroutines.signs(taken))
+
+
 def reasons(pid: int) -> list[str]:
     with snapshot.take(pid) as taken:
         return [refused.reason for refused in fitness.judge(taken, observations.observe(taken))]
@@ -48,11 +52,17 @@ def reasons(pid: int) -> list[str]:
 
 @pytest.mark.parametrize("name", FIT)
 def test_nothing_speaks_against_an_ordinary_process(cpu, shape, name) -> None:
-    if name == "given_stack" and cpu.word == 4:
-        # where the thread's descriptor is only a 32-bit program may ask: refused without need
-        assert reasons(shape(name).pid) == ["coroutines_unsupported"]
-    else:
-        assert reasons(shape(name).pid) == []
+    program = shape(name)
+    assert reasons(program.pid) == []
+    # where a thread's descriptor is only a 32-bit program may ask: its memory is searched without need
+    assert bool(signs(program.pid)) == (name == "given_stack" and cpu.word == 4)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_thread_on_another_stack_than_its_own_is_a_sign(cpu, shape, name) -> None:
+    program = shape(name)
+    assert reasons(program.pid) == []
+    assert "outside of its own stack" in signs(program.pid)[0]
 
 
 @pytest.mark.parametrize("linkage", toolchain.EXECUTABLES)
@@ -94,21 +104,22 @@ def test_who_imports_a_switch_has_coroutines(cpu, compile, start, tmp_path, sign
     library = compile(library_source, "-shared", "-fPIC", "-Wl,-soname,switch.so", name="switch.so")
     program = start(compile(source, "-fno-builtin", library))
     with snapshot.take(program.pid) as taken:
-        signs = list(coroutines.signs(taken))
-    assert signs == [f"{program.path} imports {sign}"]
+        found = list(coroutines.signs(taken))
+        assert taken.coroutine_sign == found[0]
+    assert found == [f"{program.path} imports {sign}"]
 
 
 def test_a_static_program_with_a_switch_has_coroutines(cpu, compile, start, tmp_path) -> None:
     source = tmp_path / "contains.c"
     source.write_text('#include <ucontext.h>\n#include "protocol.h"\nstatic ucontext_t a, b;\n'
                       'int main(void) { say("ready"); hear(); return swapcontext(&a, &b); }\n')
-    assert reasons(start(compile(source, "-static")).pid) == ["coroutines_unsupported"]
+    assert "is static and contains swapcontext" in signs(start(compile(source, "-static")).pid)[0]
 
 
 def test_a_known_library_is_a_sign(cpu, compile, start) -> None:
     library = compile("elf_plain.c", "-shared", "-fPIC", "-Wl,-soname,libco.so", name="libco.so")
     program = start(compile("process_shapes.c", "-Wl,--no-as-needed", library))
-    assert reasons(program.pid) == ["coroutines_unsupported"]
+    assert "libco" in signs(program.pid)[0]
 
 
 def test_openssl_alone_is_no_sign() -> None:
@@ -121,14 +132,30 @@ def test_openssl_alone_is_no_sign() -> None:
             assert list(coroutines.signs(taken)) == []
 
 
-def test_a_go_program_is_refused(start, tmp_path) -> None:
+def test_code_of_go_is_refused(start, tmp_path) -> None:
     source = tmp_path / "main.go"
     source.write_text('package main\nimport ("bufio"; "fmt"; "os")\n'
                       'func main() { fmt.Println("ready"); bufio.NewReader(os.Stdin).ReadString(10) }\n')
     program = start(toolchain.go(source, "fit"))
     with snapshot.take(program.pid) as taken:
-        signs = list(coroutines.signs(taken))
-    assert signs[0] == f"{program.path} is written in Go"
+        assert taken.coroutine_sign == f"{program.path} is written in Go"
+        with pytest.raises(fitness.Refused, match="is written in Go") as refused:
+            coroutines.check_target(taken.executable)
+    assert refused.value.reason == "coroutines_unsupported"
+
+
+def test_the_parameter_decides_whether_memory_is_searched(cpu, shape) -> None:
+    """A GiB of address space that is only mapped counts less than one that was touched."""
+    for name, auto in (("plain", None), ("leader_on_heap", "outside of its own stack")):
+        with snapshot.take(shape(name).pid) as taken:
+            why = {mode: coroutines.why_search(taken, mode) for mode in ("auto", "search", "ignore")}
+            assert why["ignore"] is None and why["search"]
+            assert (auto is None) == (why["auto"] is None) and (auto or "") in (why["auto"] or "")
+            assert coroutines.obstacle(taken, "search", 50) is None
+            assert "MiB" in coroutines.obstacle(taken, "search", 0.01)
+            assert coroutines.obstacle(taken, "ignore", 0.01) is None
+            words = fitness.unproven(taken, "search"), fitness.unproven(taken, "ignore")
+            assert ["function_on_coroutine" in each for each in words] == [True, False]
 
 
 def test_memory_that_is_shared_with_nobody_is_nobodys(cpu, shape) -> None:
@@ -158,7 +185,7 @@ MADE_UP = {
     "shares_memory": Observations(sharers_unknown="kcmp(2): Function not implemented"),
     "being_traced": Observations(tracers={1: Tracer(77, "gdb", ("gdb", "-p", "1"))}),
     "in_use_by": Observations(tracers={1: Tracer(77, "python3", ("python3", "/x/livepatch-0123abcd.pyz", "apply"))}),
-    "coroutines_unsupported": Observations(coroutine_sign="a sign"),
+    "coroutines_unsupported": Observations(unsearchable="too large"),
 }
 
 

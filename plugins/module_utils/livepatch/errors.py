@@ -166,8 +166,9 @@ REASONS: Dict[str, Reason] = {
     ),
     "vfork": Reason("A thread waits for its vfork child.", "Try again when the child has executed its program."),
     "coroutines_unsupported": Reason(
-        "The process runs coroutines or goroutines, whose suspended stacks this version can not check.",
-        "Restart it with the fix, or use a version that searches coroutine stacks.",
+        "The process has coroutines or goroutines, and more memory than a stop is long enough to be searched for their "
+        "suspended stacks; or the code to be replaced is Go's.",
+        "Give a longer stop_ms, or coroutines: ignore where none can be inside; a Go program: restart it with the fix.",
     ),
     "seccomp": Reason(
         "A seccomp filter forbids a system call that the patch needs, or it can not be read.",
@@ -243,6 +244,11 @@ REASONS: Dict[str, Reason] = {
     "function_on_stack": Reason(
         "A thread is inside a function that would change.",
         "Try again, or give more patience.",
+    ),
+    "function_on_coroutine": Reason(
+        "A word in memory leads into a function that would change: a suspended coroutine is inside of it, or was not "
+        "long ago.",
+        "Try again, or give more patience; coroutines: ignore leaves them out, where you know better.",
     ),
     "cannot_unwind": Reason(
         "A thread's stack could not be read to its end, so nothing is known.",

@@ -165,7 +165,7 @@ def _add(tracee: Tracee, found: Ledger) -> None:
 
 def patience_of(job: Job) -> Patience:
     values = job.parameters
-    return Patience(values["patience"], values["attempts"], values["stop_ms"] / 1000)
+    return Patience(values["patience"], values["attempts"], values["stop_ms"] / 1000, values["coroutines"])
 
 
 def _never() -> None:

@@ -51,11 +51,17 @@ def check_architecture(artifact: Artifact, snapshot: Snapshot) -> None:
 
 
 def facts(
-    artifact: Artifact, snapshot: Snapshot, image: Image, installed: Installed, before: Sequence[Ledger]
+    artifact: Artifact,
+    snapshot: Snapshot,
+    image: Image,
+    installed: Installed,
+    before: Sequence[Ledger],
+    coroutines: str,
 ) -> Facts:
     """Everything that a plan is made from.
 
     :param before: patches that will have been put in by then
+    :param coroutines: the parameter
     :raises Refused: what resolving references finds; ``code_differs`` where code can not be read
     """
     cpu = snapshot.cpu
@@ -73,7 +79,7 @@ def facts(
         symbols=resolve.resolve(artifact, image, snapshot),
         find_gap=lambda layout: place.find_gap(layout, mappings, (image.start, image.end), executable.end),
         installed=[*installed.in_force, *before],
-        unproven=fitness.unproven(snapshot),
+        unproven=fitness.unproven(snapshot, coroutines),
     )
 
 

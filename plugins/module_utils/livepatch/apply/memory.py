@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional, Sequence
 
-from ..errors import Busy
+from ..errors import Busy, Refused
 from ..loading import load
 from ..tracee.check import Watched
 from ..tracee.references import TooLarge
@@ -51,8 +51,10 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
         tracee.at_safe_point([new_code(found)], still, lambda: None, _PATIENCE, between)
     except TooLarge:
         return _TOO_LARGE
-    except Busy as busy:
-        return f"its memory is kept: {busy.what}"
+    except (Busy, Refused) as error:
+        if isinstance(error, Busy) or error.reason == "coroutines_unsupported":
+            return f"its memory is kept: {error.what}"
+        raise
     free(tracee, found, ledger.RETIRED)
     return ""
 

@@ -49,7 +49,7 @@ PARAMETERS: Tuple[Parameter, ...] = (
     ),
     Parameter(
         "coroutines", "str", "auto", "how suspended coroutines are looked for",
-        choices=("auto", "search", "ignore"), built=("auto",),
+        choices=("auto", "search", "ignore"),
     ),
     Parameter("patience", "float", 10.0, "seconds to wait for a safe point, all attempts together", minimum=0,
               maximum=86400),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Tu
 
 from ..artifact.file import Artifact
 from ..errors import Gone, Interrupted, LivepatchError, Refused, RolledBack
-from ..process import fitness, targets
+from ..process import coroutines, fitness, targets
 from ..process.snapshot import Snapshot, take
 from ..process.targets import Found, Identity, Verdict
 from ..report import ProcessReport
@@ -188,7 +188,7 @@ def _named(job: Job, name: str, found: Found) -> List[Case]:
         if case.failed:
             return cases
         try:
-            _plan_revert(case, matching[-1])
+            _plan_revert(job, case, matching[-1])
         except LivepatchError as error:
             case.failed_with(error)
     return cases
@@ -220,7 +220,7 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
         fitness.check_untraced(case.snapshot)
         if not job.writes:
             raise Interrupted("interrupted", f"process {case.snapshot.pid}: {case.installed.unfinished}")
-        fitness.check(case.snapshot)
+        _check_fit(job, case.snapshot)
         if job.command == "recover":
             case.report.status = "planned"
             return
@@ -239,11 +239,15 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
     decide()
 
 
+def _check_fit(job: Job, snapshot: Snapshot) -> None:
+    fitness.check(snapshot, job.parameters["coroutines"], job.parameters["stop_ms"])
+
+
 def _collect_retired(job: Job, case: Case) -> None:
     """Memory that an earlier revert had to keep may be free by now; if not, nothing is lost."""
     assert case.snapshot is not None and case.installed is not None
     try:
-        fitness.check(case.snapshot)
+        _check_fit(job, case.snapshot)
         act.recover_first(job, case.snapshot, case.installed)
     except (LivepatchError, OSError):
         return
@@ -260,10 +264,12 @@ def _predict_apply(job: Job, case: Case) -> None:
                 raise Refused("code_differs", f"{found.title} is in the process, but its jumps were overwritten")
             case.report.status = "already"
             return
-    fitness.check(snapshot)
+    _check_fit(job, snapshot)
     image = gather.the_image(artifact, snapshot)
+    coroutines.check_target(image)
     stamp = Stamp(job.by, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), job.parameters["comment"])
-    case.plan = plan.make(artifact, gather.facts(artifact, snapshot, image, there, case.planned_before), stamp)
+    facts = gather.facts(artifact, snapshot, image, there, case.planned_before, job.parameters["coroutines"])
+    case.plan = plan.make(artifact, facts, stamp)
     case.report.unproven = list(case.plan.unproven)
     case.report.functions = case.plan.functions
     case.report.status = "planned"
@@ -275,20 +281,20 @@ def _predict_revert(job: Job, case: Case) -> None:
     assert artifact is not None and there is not None
     for found in there.in_force:
         if found.record.artifact == artifact.id:
-            _plan_revert(case, found)
+            _plan_revert(job, case, found)
             return
     case.report.status = "absent"
 
 
-def _plan_revert(case: Case, found: Ledger) -> None:
+def _plan_revert(job: Job, case: Case, found: Ledger) -> None:
     """:raises Refused: why it can not be taken out"""
     snapshot, there = case.snapshot, case.installed
     assert snapshot is not None and there is not None
-    fitness.check(snapshot)
+    _check_fit(job, snapshot)
     revert_one.check_possible(found, [other for other in there.in_force if other is not found])
     revert_one.check_standing(snapshot.memory.read, found, revert_one.file_reader(snapshot))
     case.found = found
-    case.report.unproven = list(fitness.unproven(snapshot))
+    case.report.unproven = list(fitness.unproven(snapshot, job.parameters["coroutines"]))
     case.report.status = "planned"
 
 

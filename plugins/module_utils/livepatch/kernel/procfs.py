@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 PAGE = 4096  # bytes, on both architectures
 
@@ -241,8 +241,8 @@ _IS_TOUCHED = bytes(bool(high & 0xC0) for high in range(256))
 _PAGEMAP_CHUNK = 1 << 17  # pages read at once
 
 
-def touched(pid: int, tid: int, start: int, end: int) -> Iterator[Tuple[int, int]]:
-    """The parts (start, end) of a range of pages that are in memory or in swap, ascending.
+def touched(pid: int, tid: int, ranges: Iterable[Tuple[int, int]]) -> Iterator[Tuple[int, int]]:
+    """The parts (start, end) of some ranges of pages that are in memory or in swap, in the ranges' order.
 
     Everything else has never been written: reading it would only make the kernel map zeros.
     Documentation/admin-guide/mm/pagemap.rst; no capability is needed for these bits.
@@ -252,17 +252,18 @@ def touched(pid: int, tid: int, start: int, end: int) -> Iterator[Tuple[int, int
     with _gone_is_gone(pid):
         descriptor = os.open(f"/proc/{pid}/task/{tid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for first in range(start // PAGE, end // PAGE, _PAGEMAP_CHUNK):
-            count = min(_PAGEMAP_CHUNK, end // PAGE - first)
-            entries = os.pread(descriptor, count * 8, first * 8)
-            if len(entries) != count * 8:
-                raise OSError(errno.EIO, f"the page map of process {pid} ends at {first * PAGE:#x}")
-            flags = entries[7::8].translate(_IS_TOUCHED)
-            at = flags.find(1)
-            while at >= 0:
-                behind = flags.find(0, at)
-                behind = count if behind < 0 else behind
-                yield (first + at) * PAGE, (first + behind) * PAGE
-                at = flags.find(1, behind)
+        for start, end in ranges:
+            for first in range(start // PAGE, end // PAGE, _PAGEMAP_CHUNK):
+                count = min(_PAGEMAP_CHUNK, end // PAGE - first)
+                entries = os.pread(descriptor, count * 8, first * 8)
+                if len(entries) != count * 8:
+                    raise OSError(errno.EIO, f"the page map of process {pid} ends at {first * PAGE:#x}")
+                flags = entries[7::8].translate(_IS_TOUCHED)
+                at = flags.find(1)
+                while at >= 0:
+                    behind = flags.find(0, at)
+                    behind = count if behind < 0 else behind
+                    yield (first + at) * PAGE, (first + behind) * PAGE
+                    at = flags.find(1, behind)
     finally:
         os.close(descriptor)

@@ -12,7 +12,8 @@
     link_map.py    order of symbol lookup ---------> snapshot.py    one process at one moment
                                                         |
     observations.py  what else the kernel tells  -------+
-    coroutines.py    stacks that nobody would check     v
+    coroutines.py    stacks that are no thread's        |
+    written.py       memory that can be searched        v
                                                      fitness.py     can it be patched? (pure)
 
 Nothing here stops, writes to or runs code in a process, so check mode ends with the answers that apply

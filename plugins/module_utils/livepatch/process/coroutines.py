@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Signs that a process has stacks which belong to no thread: suspended coroutines and goroutines.
 
-The stop checks the stacks of threads. A function that a suspended coroutine is inside of would be taken for
-free, so a process that shows one of these signs is not patched:
+The stop checks the stacks of threads. For a function that a suspended coroutine is inside of, memory has to be
+searched (tracee/suspended.py), which takes far longer; so it is done where one of these signs shows:
 
-- it is written in Go, or maps a library that is;
+- the process is written in Go, or maps a library that is;
 - it maps a coroutine library, or a language runtime that has coroutines of its own;
 - an image imports swapcontext(3), makecontext(3) or the switch of Boost.Context (the C library, which
   defines the first two, does not import them), or drives the coroutines of OpenSSL; a static executable has
@@ -13,21 +13,28 @@ free, so a process that shows one of these signs is not patched:
 - a thread waits in a system call with its stack pointer outside of its own stack.
 
 What none of them shows: a program without symbols that has its own switch linked in and whose coroutines
-all sleep on the program's heap at the moment. Refused without need are 32-bit threads whose stack the
+all sleep on the program's heap at the moment. Searched without need are 32-bit threads whose stack the
 program gave (pthread_attr_setstack(3)) and those of glibc >= 2.42: maps does not show that these are stacks,
 and where their descriptors are, which tells it of 64-bit threads, the kernel tells 32-bit programs only.
+
+Code of Go itself can not be replaced: its runtime moves goroutines' stacks and collects garbage by tables of
+its own, and ends the process at a return address that is in none of them (runtime/traceback.go).
 """
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Mapping, Optional
+from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional
 
 from ..elf import PF_W, PT_INTERP, PT_LOAD, Malformed
 from ..elf.dynamic import DynamicTables
+from ..errors import Refused
 from ..kernel import robust_list
 from ..kernel.procfs import Mapping as MemoryMapping
+from . import written
 from .images import Image
-from .snapshot import Snapshot, ThreadView
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot, ThreadView
 
 # beginnings of file names
 LIBRARIES = {
@@ -67,6 +74,39 @@ _BUILD_INFO_WITHIN = 64 << 10
 _SMALLEST_STACK = 16 << 10  # PTHREAD_STACK_MIN
 
 
+def why_search(snapshot: Snapshot, mode: str) -> Optional[str]:
+    """Why memory is to be searched for suspended coroutines, in words; None: it is not.
+
+    :param mode: the parameter ``coroutines``: "auto", "search" or "ignore"
+    :raises ProcessLookupError: the process is gone
+    """
+    if mode == "ignore":
+        return None
+    return snapshot.coroutine_sign or ("it was asked for" if mode == "search" else None)
+
+
+def obstacle(snapshot: Snapshot, mode: str, milliseconds: float) -> Optional[str]:
+    """Why it can not be searched, in words; None: it can, or need not.
+
+    :param milliseconds: the longest stop
+    :raises ProcessLookupError: the process is gone
+    """
+    why = why_search(snapshot, mode)
+    if why is not None:
+        try:
+            written.areas(snapshot.pid, snapshot.task, snapshot.mappings, (), milliseconds)
+        except written.TooLarge as error:
+            return f"{why}; {error}, which is too much to be searched in a stop of {milliseconds:.0f} ms"
+    return None
+
+
+def check_target(image: Image) -> None:
+    """:raises Refused: ``coroutines_unsupported``: the code to be replaced is Go's"""
+    what = next(_go(image), None) or next(_go_file(image), None)
+    if what is not None:
+        raise Refused("coroutines_unsupported", f"{what}, whose runtime does not bear code that it does not know")
+
+
 def signs(snapshot: Snapshot) -> Iterator[str]:
     """Each sign as a phrase that names the image or thread, the cheap ones first.
 
@@ -76,7 +116,8 @@ def signs(snapshot: Snapshot) -> Iterator[str]:
         if not image.is_vdso:
             yield from _signs_of_image(image)
     if snapshot.executable is not None:
-        yield from _signs_of_file(snapshot.executable)
+        yield from _go_file(snapshot.executable)
+        yield from _static_switch(snapshot.executable)
     descriptors = _descriptors(snapshot)
     for thread in snapshot.threads:
         where = off_its_stack(snapshot, thread, descriptors)
@@ -88,9 +129,8 @@ def _signs_of_image(image: Image) -> Iterator[str]:
     for beginning, what in LIBRARIES.items():
         if image.name.startswith(beginning):
             yield f"it maps {image.path}: {what}"
+    yield from _go(image)
     try:
-        if any(note.owner == b"Go" for note in image.loaded.notes()):
-            yield f"{image.path} is written in Go"
         tables = image.loaded.dynamic_tables
         for name in () if image.name.startswith(OPENSSL) else IMPORTS + OPENSSL_DRIVERS:
             if _imports(tables, name):
@@ -111,29 +151,44 @@ def _imports(tables: DynamicTables, name: str) -> bool:
     )
 
 
-def _signs_of_file(executable: Image) -> Iterator[str]:
+def _go(image: Image) -> Iterator[str]:
+    try:
+        if any(note.owner == b"Go" for note in image.loaded.notes()):
+            yield f"{image.path} is written in Go"
+    except Malformed as error:
+        yield f"the notes of {image.path} can not be read: {error}"
+
+
+def _go_file(image: Image) -> Iterator[str]:
     """What stands in no memory, or not at a place that a header names."""
-    loaded = executable.loaded
+    loaded = image.loaded
     try:
         data = next(each for each in loaded.segments if each.type == PT_LOAD and each.flags & PF_W)
         if GO_BUILD_INFO in loaded.read(data.address, min(data.file_size, _BUILD_INFO_WITHIN)):
-            yield f"{executable.path} is written in Go"
+            yield f"{image.path} is written in Go"
     except (StopIteration, Malformed):
         pass
+    file = image.open_file()
+    try:
+        if file is not None and any(file.section(name) is not None for name in GO_SECTIONS):
+            yield f"{image.path} is written in Go"
+    except Malformed as error:
+        yield f"the sections of {image.path} can not be read: {error}"
+
+
+def _static_switch(executable: Image) -> Iterator[str]:
     file = executable.open_file()
-    if file is None:
+    if file is None or any(each.type == PT_INTERP for each in executable.loaded.segments):
         return
     try:
-        if any(file.section(name) is not None for name in GO_SECTIONS):
-            yield f"{executable.path} is written in Go"
         strings = file.section(".strtab")
-        if strings is not None and not any(each.type == PT_INTERP for each in loaded.segments):
-            names = file.content(strings)
-            for name in IMPORTS:
-                if name.encode() + b"\0" in names:
-                    yield f"{executable.path} is static and contains {name}"
+        names = b"" if strings is None else file.content(strings)
     except Malformed as error:
         yield f"the sections of {executable.path} can not be read: {error}"
+        return
+    for name in IMPORTS:
+        if name.encode() + b"\0" in names:
+            yield f"{executable.path} is static and contains {name}"
 
 
 def off_its_stack(snapshot: Snapshot, thread: ThreadView, descriptors: Mapping[int, int]) -> Optional[str]:

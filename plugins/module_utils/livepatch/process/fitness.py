@@ -13,6 +13,7 @@ import re
 from typing import Callable, Iterator, List, Optional, Tuple
 
 from ..errors import Refused
+from .coroutines import why_search
 from .observations import Observations, Tracer, observe, tracers
 from .snapshot import Snapshot, ThreadView
 
@@ -21,13 +22,15 @@ SHADOW_STACK = "shstk"  # arch/x86/kernel/cpu/proc.c, arch_proc_pid_thread_featu
 Rule = Callable[[Snapshot, Observations], Optional[Refused]]
 
 
-def check(snapshot: Snapshot) -> None:
+def check(snapshot: Snapshot, mode: str = "auto", milliseconds: float = 50) -> None:
     """Look once more, and judge.
 
+    :param mode: the parameter ``coroutines``
+    :param milliseconds: the longest stop
     :raises Refused: the first reason against it
     :raises ProcessLookupError: the process is gone
     """
-    for refused in judge(snapshot, observe(snapshot)):
+    for refused in judge(snapshot, observe(snapshot, mode, milliseconds)):
         raise refused
 
 
@@ -46,9 +49,14 @@ def judge(snapshot: Snapshot, seen: Observations) -> Iterator[Refused]:
             yield refused
 
 
-def unproven(snapshot: Snapshot) -> Tuple[str, ...]:
-    """What only a stop can show, as words for a report: check mode does not promise these."""
+def unproven(snapshot: Snapshot, mode: str = "auto") -> Tuple[str, ...]:
+    """What only a stop can show, as words for a report: check mode does not promise these.
+
+    :param mode: the parameter ``coroutines``
+    """
     words = ["busy", "no_stack_room", "shares_memory"]
+    if why_search(snapshot, mode) is not None:
+        words.append("function_on_coroutine")
     if snapshot.seccomp:
         words.append("seccomp")
     return tuple(words)
@@ -120,9 +128,9 @@ def _uninterruptible(snapshot: Snapshot, seen: Observations) -> Optional[Refused
 
 
 def _coroutines(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
-    if seen.coroutine_sign is None:
+    if seen.unsearchable is None:
         return None
-    return Refused("coroutines_unsupported", f"{_title(snapshot)}: {seen.coroutine_sign}")
+    return Refused("coroutines_unsupported", f"{_title(snapshot)}: {seen.unsearchable}")
 
 
 RULES: Tuple[Rule, ...] = (

@@ -40,7 +40,7 @@ class Observations:
     :ivar sharers_unknown: why that can not be told; None: it can
     :ivar vforking: threads that wait for their vfork child
     :ivar uninterruptible: threads that stay in an uninterruptible system call
-    :ivar coroutine_sign: see :func:`.coroutines.signs`; None: there is none
+    :ivar unsearchable: why it can not be searched for suspended coroutines; None: it can, or need not
     """
 
     tracers: Dict[int, Tracer] = field(default_factory=dict)
@@ -49,12 +49,14 @@ class Observations:
     sharers_unknown: Optional[str] = None
     vforking: Tuple[int, ...] = ()
     uninterruptible: Tuple[int, ...] = ()
-    coroutine_sign: Optional[str] = None
+    unsearchable: Optional[str] = None
 
 
-def observe(snapshot: Snapshot) -> Observations:
+def observe(snapshot: Snapshot, mode: str = "auto", milliseconds: float = 50) -> Observations:
     """Ask for everything.
 
+    :param mode: how suspended coroutines are looked for, see :func:`.coroutines.why_search`
+    :param milliseconds: the longest stop
     :raises ProcessLookupError: the process is gone
     """
     vforking = tuple(thread.tid for thread in snapshot.threads if waits_for_vfork(snapshot, thread))
@@ -73,7 +75,7 @@ def observe(snapshot: Snapshot) -> Observations:
         sharers_unknown=sharers_unknown,
         vforking=vforking,
         uninterruptible=_stuck(snapshot, vforking),
-        coroutine_sign=next(coroutines.signs(snapshot), None),
+        unsearchable=coroutines.obstacle(snapshot, mode, milliseconds),
     )
 
 

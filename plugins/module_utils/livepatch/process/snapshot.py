@@ -14,7 +14,7 @@ from ..errors import Refused
 from ..kernel import namespaces, procfs
 from ..kernel.memory import Memory
 from ..kernel.procfs import Mapping, Syscall
-from . import cgroups, images, link_map
+from . import cgroups, coroutines, images, link_map
 from .images import Image
 from .mapped_file import DELETED, without_deleted
 
@@ -116,6 +116,11 @@ class Snapshot:
         A static executable is alone. None: ld.so's list can not be read or is being changed: not to be told.
         """
         return link_map.ordered(self.images, self.executable, self.memory.read)
+
+    @cached_property
+    def coroutine_sign(self) -> Optional[str]:
+        """The first sign that it has stacks which belong to no thread, see :func:`coroutines.signs`; None: none."""
+        return next(coroutines.signs(self), None)
 
     def image_at(self, address: int) -> Optional[Image]:
         """The image that holds a memory address."""

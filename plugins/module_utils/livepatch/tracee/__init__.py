@@ -23,5 +23,6 @@
 ``unwind``      the frames of one thread; ``steps``: what it knows of an address
 ``tables``      where unwind rules come from; ``vdso``, ``leaf``: code without
 ``references``  does anything still lead into a piece of memory?
+``suspended``   is a suspended coroutine inside code that is about to change?
 ==============  ===========================================================
 """

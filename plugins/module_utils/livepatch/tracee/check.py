@@ -57,6 +57,8 @@ class StackCheck:
     :param limit: seconds that unwinding may take at each call; what is not known by then is in the way
     :param stubs: ranges of code that return addresses were swapped for: a word on a stack that leads there
         is followed, too
+    :param searched: all memory but the stacks of threads will be looked through for return addresses
+        (:mod:`suspended`): a thread that is on none of them, but on a coroutine's, need not be unwound
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class StackCheck:
         describe: Callable[[int], str],
         limit: float,
         stubs: Sequence[Tuple[int, int]] = (),
+        searched: bool = False,
     ) -> None:
         self.pid = pid
+        self._searched = searched
         self.cpu = cpu
         self.watched = watched
         self._ranges = [(each.start, each.end) for each in watched]
@@ -92,6 +96,8 @@ class StackCheck:
     def blockers(self, threads: Sequence[StoppedThread]) -> Iterator[Blocker]:
         """The threads that are in the way, each found when it is asked for."""
         extents, stray = self._extents(threads)
+        if self._searched:  # what is on none of the threads' stacks will be found, or not, as a word in memory
+            stray = [each for each in stray if not self._elsewhere(each[0])]
         suspects = stray + self._hits(extents)
         looked: Set[int] = set()
         for thread in threads:
@@ -133,6 +139,10 @@ class StackCheck:
                 total += span[1]
                 extents.append((thread, *span))
         return extents, stray
+
+    def _elsewhere(self, thread: StoppedThread) -> bool:
+        """Whether a thread is on a stack that is not its own: a coroutine's, or an alternate one."""
+        return self._own_stack(thread) is None and not thread.registers[self.cpu.sp] % self.cpu.word
 
     def _hits(self, extents: Sequence[Extent]) -> List[Suspect]:
         """Threads on whose stacks a trigger stands."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: BSD-2-Clause
-"""Does anything in a process still lead into a piece of its memory?
+"""Which words of a process's memory lead into a piece of it?
 
 Asked before a patch's memory is freed: a callback that the patch registered, a
 string of its that somebody kept.  Looked through are all words of all writable
@@ -9,30 +9,37 @@ memory that was ever touched, and of the stacks from the stack pointers on.
 Words that point into the *middle* of the patch's functions do not count when
 nobody is inside: return addresses of calls that are over lie about for ever, on
 stacks and where stacks have been.  Function pointers lead to the start of one.
+
+:mod:`suspended` asks the opposite question of the same memory.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from bisect import bisect_right
+from typing import Callable, Iterator, List, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from ..cpu import Cpu
 from ..elf.frames import FrameTable
-from ..kernel import procfs
-from ..kernel.memory import Memory
-from ..kernel.procfs import Mapping
+from ..kernel.memory import IOV_MAX, BulkReader, Memory
+from ..kernel.procfs import PAGE, Mapping
+from ..process.written import TooLarge, areas
 from .scan import Scanner
+
+__all__ = ["Finder", "TooLarge", "Wanted", "bodies", "first"]
 
 Range = Tuple[int, int]
 
+MILLISECONDS = 24.0  # what may be spent in a stop to free a few pages
 _CHUNK = 1 << 20  # bytes read at once
-# More than this is not worth a stop: bytes that were touched (some 0.3 ms a MiB), and bytes of address
-# space to ask about.
-_MOST_TOUCHED = 24 << 20
-_MOST_MAPPED = 16 << 30
 
 
-class TooLarge(Exception):
-    """The process has more memory than can be searched in a short stop."""
+class Sought(Protocol):
+    """What is looked for: words in ``whole``, both ends included, that ``leads`` accepts."""
+
+    @property
+    def whole(self) -> Sequence[Range]: ...
+
+    def leads(self, value: int) -> bool: ...
 
 
 class Wanted(NamedTuple):
@@ -53,55 +60,99 @@ def bodies(cpu: Cpu, eh_frame: int, size: int, read: Callable[[int, int], bytes]
     return [(fde.start, fde.end) for fde in FrameTable.from_section(read(eh_frame, size), eh_frame, cpu.word)]
 
 
-def areas(
-    pid: int, tid: int, mappings: Iterable[Mapping], unused: Sequence[Range], wanted: Wanted
-) -> List[Range]:
-    """What there is to look through, in order of address.
+def first(
+    pid: int,
+    task: int,
+    memory: Memory,
+    word: int,
+    wanted: Wanted,
+    mappings: Sequence[Mapping],
+    unused: Sequence[Range],
+) -> Optional[str]:
+    """The first word outside of a patch that leads into it, in words; None: there is none.
 
-    :param tid: a living thread
-    :param unused: below the stack pointers of stacks that are proven: nothing there is alive
-    :raises TooLarge: see there
-    :raises ProcessLookupError: the process is gone
+    :param unused: (start, end) of memory where nothing is alive
+    :raises TooLarge: there is too much to look through
     """
     own = {start for start, _ in wanted.whole}
-    searched = [mapping for mapping in mappings if mapping.writable and mapping.start not in own]
-    if sum(mapping.size for mapping in searched) > _MOST_MAPPED:
-        raise TooLarge
-    result = []
-    total = 0
-    for mapping in searched:
-        start = mapping.start
-        gaps: Dict[int, int] = {}  # of several stack pointers on what looks like one stack, the lowest counts
-        for low, high in unused:
-            if mapping.start <= low < mapping.end:
-                gaps[low] = min(high, gaps.get(low, high))
-        for low, high in [*sorted(gaps.items()), (mapping.end, mapping.end)]:
-            if start < low:
-                for first, last in procfs.touched(pid, tid, start & -procfs.PAGE, low):
-                    result.append((max(first, start), last))
-                    total += last - first
-                    if total > _MOST_TOUCHED:
-                        raise TooLarge
-            start = max(start, high & -8)
-    return result
+    others = [mapping for mapping in mappings if mapping.start not in own]
+    where = areas(pid, task, others, unused, MILLISECONDS)
+    for address, value in Finder(task, memory, wanted, word).find(where):
+        return f"the word at {address:#x} is {value:#x}, in the patch's memory"
+    return None
 
 
-def find(memory: Memory, where: Sequence[Range], wanted: Wanted, word: int) -> Optional[Tuple[int, int]]:
-    """The first word that leads into ``wanted``: (address of the word, its value); ``None``: there is none.
+class Finder:
+    """Built before the stop, used in it.
 
-    :raises ProcessLookupError: the process is gone
+    :param task: any living thread of the process
+    :param word: bytes in an address
     """
-    scanner = Scanner(word, wanted.whole)
-    for first, last in where:
-        for start in range(first, last, _CHUNK):
+
+    def __init__(self, task: int, memory: Memory, sought: Sought, word: int) -> None:
+        self._memory = memory
+        self._sought = sought
+        self._word = word
+        self._scanner = Scanner(word, sought.whole)
+        self._reader = BulkReader(task, _CHUNK)
+
+    def find(self, where: Sequence[Range]) -> Iterator[Tuple[int, int]]:
+        """Words that lead there: (address of the word, its value), in order of address.
+
+        :param where: addresses aligned to words, see :func:`livepatch.process.written.areas`
+        :raises ProcessLookupError: the process is gone
+        """
+        for batch in _batches(where):
             try:
-                data = memory.read(start, min(_CHUNK, last - start))
+                size = self._reader.read([(start, end - start) for start, end in batch])
             except ProcessLookupError:
                 raise
-            except OSError:  # unmapped meanwhile, or device memory: no word of it is ours to follow
+            except OSError:
+                yield from self._page_by_page(batch)
                 continue
-            for offset in scanner.find(data):
-                value = int.from_bytes(data[offset : offset + word], "little")
-                if wanted.leads(value):
-                    return start + offset, value
-    return None
+            yield from self._hits(self._reader.buffer, size, batch)
+
+    def _page_by_page(self, batch: Sequence[Range]) -> Iterator[Tuple[int, int]]:
+        """Something in between was unmapped meanwhile, or is device memory: no word of it is ours to follow."""
+        for start, end in batch:
+            for first in range(start, end, PAGE):
+                last = min(first + PAGE, end)
+                try:
+                    data = self._memory.read(first, last - first)
+                except ProcessLookupError:
+                    raise
+                except OSError:
+                    continue
+                yield from self._hits(bytearray(data), len(data), [(first, last)])
+
+    def _hits(self, data: bytearray, size: int, batch: Sequence[Range]) -> Iterator[Tuple[int, int]]:
+        offsets = self._scanner.find(data, size)
+        if not offsets:
+            return
+        begins = []
+        total = 0
+        for start, end in batch:
+            begins.append(total)
+            total += end - start
+        for offset in offsets:
+            value = int.from_bytes(data[offset : offset + self._word], "little")
+            if self._sought.leads(value):
+                index = bisect_right(begins, offset) - 1
+                yield batch[index][0] + offset - begins[index], value
+
+
+def _batches(where: Sequence[Range]) -> Iterator[List[Range]]:
+    """Ranges that are read together."""
+    batch: List[Range] = []
+    room = _CHUNK
+    for start, end in where:
+        while start < end:
+            part = min(end - start, room)
+            batch.append((start, start + part))
+            start += part
+            room -= part
+            if not room or len(batch) == IOV_MAX:
+                yield batch
+                batch, room = [], _CHUNK
+    if batch:
+        yield batch

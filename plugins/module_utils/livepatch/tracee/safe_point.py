@@ -12,8 +12,10 @@ import time
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import Busy
+from . import stacks
 from .check import Watched
 from .sharing import Sharing
+from .stacks import StackMap
 from .stop import Look, Outcome, Stop, StoppedThread
 from .waiting import PLAIN_ATTEMPTS, Waiting
 
@@ -31,6 +33,7 @@ class Patience(NamedTuple):
     seconds: float
     attempts: int
     stop: float  # the longest stop, seconds
+    coroutines: str = "auto"  # see process.coroutines.why_search
 
 
 def find(
@@ -48,18 +51,28 @@ def find(
     :param stop: holds the anchor
     :param waiting: is not over when this ends; the caller cleans up
     """
-    check = tracee.stack_check(watched, patience.stop)
+    search = tracee.search(watched, patience)
+    check = tracee.stack_check(watched, patience.stop, searched=search is not None)
     sharing = Sharing(tracee.pid, tracee.task)
+    deadline = 0.0
+
+    def nobody_suspended(threads: Sequence[StoppedThread]) -> Optional[Busy]:
+        if search is None:
+            return None
+        mappings = tracee.mappings()
+        return search.look(mappings, stacks.of_threads(threads, StackMap(mappings, tracee.pid)), deadline)
 
     def alone_and_still(threads: Sequence[StoppedThread]) -> Optional[Busy]:
-        return sharing.look_again(stop.tids) or still(threads)
+        return sharing.look_again(stop.tids) or still(threads) or nobody_suspended(threads)
 
     begin = time.monotonic()
     pause = _FIRST_PAUSE
     for attempt in range(1, patience.attempts + 1):
         between()
-        blocker = sharing.look()
+        blocker = search.ahead(tracee.mappings()) if search else None
+        blocker = blocker or sharing.look()  # in this order: it looks once more at who came since
         if blocker is None:
+            deadline = time.monotonic() + patience.stop
             if waiting.possible:
                 look, all_still, done = waiting.look, waiting.still(alone_and_still), waiting.committing(commit)
             else:
@@ -72,7 +85,7 @@ def find(
         if attempt == patience.attempts or elapsed + pause > patience.seconds:
             tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
             raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said})")
-        if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and waiting.untried:
+        if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and waiting.untried and search is None:
             waiting.begin(watched, len(tracee.living()))
             stop.exchange(tracee.claim())
         waiting.idle(stop, pause, begin + patience.seconds)

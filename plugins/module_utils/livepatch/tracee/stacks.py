@@ -26,7 +26,7 @@ handed to pthread_attr_setstack(3).
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..cpu import Cpu
 from ..cpu.architecture import Registers
@@ -34,6 +34,9 @@ from ..errors import Refused
 from ..kernel import guards, ptrace
 from ..kernel.procfs import PAGE, Mapping, Syscall
 from .restart import is_restart_syscall
+
+if TYPE_CHECKING:
+    from .stop import StoppedThread
 
 # Below our frame, for signal handlers that run before it is used up.
 MARGIN = 4096
@@ -125,6 +128,19 @@ class StackMap:
         below = bisect_right(pages, sp)
         low = pages[below - 1] + PAGE if below else stack.low
         return Stack(low, pages[below] if below < len(pages) else stack.high)
+
+
+def of_threads(threads: Iterable[StoppedThread], stacks: StackMap) -> Iterator[Tuple[StoppedThread, Stack]]:
+    """Stopped threads that are on stacks of their own, with these: up to the control block, above which
+    another mapping may follow without a seam."""
+    for thread in threads:
+        try:
+            block = thread_pointer(thread.tid, thread.cpu, thread.registers)
+        except OSError:  # it has none
+            continue
+        stack = stacks.prove(thread.tid, thread.registers[thread.cpu.sp], block)
+        if stack is not None:
+            yield thread, stack if thread.tid == stacks.pid else Stack(stack.low, block)
 
 
 def candidates(

@@ -17,6 +17,7 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Type
 
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
+from ..process import coroutines
 from ..process.snapshot import Snapshot
 from . import gadgets, references, safe_point, stacks, tables
 from .check import StackCheck, Watched
@@ -27,6 +28,7 @@ from .safe_point import Patience
 from .seccomp import Call
 from .stacks import StackMap
 from .stop import Look, Outcome, Stop, StoppedThread
+from .suspended import Search
 from .thread import OPTIONS, Thread
 from .unwind import Code, Unwinder
 from .waiting import Waiting
@@ -267,10 +269,25 @@ class Tracee:
                 continue
         return result
 
+    def search(self, watched: Sequence[Watched], patience: Patience) -> Optional[Search]:
+        """The search for suspended coroutines, if there shall be one."""
+        why = coroutines.why_search(self.snapshot, patience.coroutines)
+        if why is None:
+            return None
+        begins = {each.start for each in watched}
+        frames = [tables for low, high, _, *tables in self._patches if any(low <= each < high for each in begins)]
+        found = [references.bodies(self.cpu, at, size, self.memory.read) for at, size in frames if size]
+        entries = begins.union(start for each in found for start, _ in each)
+        return Search(self.pid, self.task, self.memory, self.cpu.word, watched, entries, why, patience.stop)
+
     def stack_check(
-        self, watched: Sequence[Watched], limit: float, stubs: Sequence[Tuple[int, int]] = ()
+        self,
+        watched: Sequence[Watched],
+        limit: float,
+        stubs: Sequence[Tuple[int, int]] = (),
+        searched: bool = False,
     ) -> StackCheck:
-        """:param stubs: code that return addresses were swapped for, see :class:`StackCheck`"""
+        """For ``stubs`` and ``searched`` see :class:`StackCheck`."""
         mappings = self.mappings()
         stack_map = StackMap(mappings, self.pid)
         unwinder = Unwinder(self.cpu, self._code(mappings), self.memory.read)
@@ -286,6 +303,7 @@ class Tracee:
             self._describe,
             limit,
             stubs,
+            searched,
         )
 
     def _code(self, mappings: Sequence[procfs.Mapping]) -> List[Code]:
@@ -364,17 +382,9 @@ class Tracee:
                 if wanted.leads(value):
                     return f"{name} of {self._describe(thread.tid)} is {value:#x}, in the patch's memory"
         mappings = self.mappings()
-        stack_map = StackMap(mappings, self.pid)
-        unused = []
-        for thread in threads:
-            # Only below a stack of its own: a heap may hold others' (alternate stacks, pthread_attr_setstack).
-            try:
-                block = stacks.thread_pointer(thread.tid, thread.cpu, thread.registers)
-            except OSError:  # it has none
-                continue
-            stack = stack_map.prove(thread.tid, thread.registers[sp], block)
-            if stack is not None:
-                unused.append((stack.low, max(stack.low, thread.registers[sp] - below)))
-        where = references.areas(self.pid, self.task, mappings, unused, wanted)
-        found = references.find(self.memory, where, wanted, self.cpu.word)
-        return None if found is None else f"the word at {found[0]:#x} is {found[1]:#x}, in the patch's memory"
+        # Only below a stack of its own: a heap may hold others' (alternate stacks, pthread_attr_setstack).
+        unused = [
+            (stack.low, max(stack.low, thread.registers[sp] - below))
+            for thread, stack in stacks.of_threads(threads, StackMap(mappings, self.pid))
+        ]
+        return references.first(self.pid, self.task, self.memory, self.cpu.word, wanted, mappings, unused)

@@ -27,7 +27,6 @@ from ..cpu import Cpu
 from ..cpu.waiting_stub import WAITS
 from ..errors import Busy, Gone, LivepatchError, Stranded
 from ..kernel import procfs
-from ..process import coroutines
 from . import seccomp, waiting_code, waiting_room
 from .check import Blocker, StackCheck, Watched
 from .seccomp import Call
@@ -136,7 +135,7 @@ class Waiting:
         :param threads: how many the process has
         """
         tracee = self._tracee
-        sign = next(coroutines.signs(tracee.snapshot), None)
+        sign = tracee.snapshot.coroutine_sign
         if sign is not None:
             self._obstacle = f"there may be stacks that belong to no thread: {sign}"
             return
