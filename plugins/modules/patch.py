@@ -264,6 +264,11 @@ unseen:
   returned: always
   type: int
   sample: 0
+unjournaled:
+  description: Number of lines that the host's syslog or journald did not take, although it is there.
+  returned: always
+  type: int
+  sample: 0
 details_path:
   description: A file on the host that holds the whole report, where it was cut.
   returned: always

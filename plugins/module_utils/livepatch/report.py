@@ -77,6 +77,7 @@ class Report:
     plan_sha256: Optional[str] = None
     diff: List[Dict[str, str]] = field(default_factory=list)
     unseen: int = 0  # processes that we may not look at
+    unjournaled: int = 0  # lines that the host's journal did not take
     failed: bool = False  # an error of the run itself
     usage: bool = False  # the caller's words made no sense
 
@@ -111,6 +112,7 @@ class Report:
             "exit_code": self.exit_code,
             "message": self._message(),
             "unseen": self.unseen,
+            "unjournaled": self.unjournaled,
             "counts": self.counts,
             "processes": [asdict(process) for process in self.processes],
             "artifacts": self.artifacts,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence
 from ..errors import Busy, Gone, LivepatchError, RolledBack, Stranded
 from ..process.snapshot import Snapshot
 from ..tracee.tracee import Patience, Tracee
-from . import apply_one, memory, recover, revert_one
+from . import apply_one, journal, memory, recover, revert_one
 from .cancel import Cancel
 from .case import Case
 from .installed import Installed
@@ -33,6 +33,9 @@ _ENDING_S = 1.0
 def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
     """Change each case's report from what was predicted to what was done."""
     strict = job.parameters["all_or_nothing"] and job.command != "recover"
+    for case in cases:
+        if case.failed:
+            journal.ended(job, case)
     todo = [case for case in cases if case.report.status == "planned"]
     if strict and any(case.failed for case in cases):
         for case in todo:
@@ -43,13 +46,17 @@ def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
         if any(other.failed for other in case.earlier):
             case.hold_back()  # it was planned to stand beside that one
             continue
+        journal.begins(job, case)
         _one(job, case, cancel)
+        journal.ended(job, case)
         if case.changed:
             done.append(case)
         elif strict and case.failed:
             for other in todo[index + 1 :]:
                 other.hold_back()
             _put_back(job, done)
+            for other in done:
+                journal.ended(job, other)
             return
     for case in done:
         if job.command == "revert":
@@ -110,8 +117,15 @@ def recover_first(job: Job, snapshot: Snapshot, installed: Installed) -> List[st
     :returns: what was done, in words
     :raises LivepatchError: as :func:`recover.recover`
     """
-    with tracee_of(snapshot, installed) as tracee:
-        return recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
+    journal.recovery(job, snapshot, "begins")
+    try:
+        with tracee_of(snapshot, installed) as tracee:
+            done = recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
+    except LivepatchError as error:
+        journal.recovery(job, snapshot, error.status, error.reason, error.what)
+        raise
+    journal.recovery(job, snapshot, "recovered" if done else "already", message="; ".join(done))
+    return done
 
 
 def _put_back(job: Job, done: Iterable[Case]) -> None:

@@ -9,17 +9,18 @@ first process touched.  Processes are taken in order of their PID.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..artifact import file as artifact_file
 from ..artifact.file import Artifact
-from ..errors import Refused, UsageError
+from ..errors import LivepatchError, Refused, UsageError
 from ..process.targets import SELECTION_KEYS
 from ..report import Report
 from . import act, identity, parameters, survey, trust
 from .cancel import Cancel
 from .case import Case
+from .journal import Journal, turned_down
 
 __all__ = ["COMMANDS", "Job", "SELECTION_KEYS", "run_job"]
 
@@ -42,6 +43,7 @@ class Job:
     by: str
     parameters: Mapping[str, Any]
     signatures: Mapping[str, str] = field(default_factory=dict)  # artifact id -> signature; else the file beside it
+    journal: Journal = field(default_factory=Journal, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -85,13 +87,26 @@ def parse(data: Mapping[str, Any]) -> Job:
     return Job(command, direction, tuple(artifacts), texts["host"], texts["by"], checked, signatures)
 
 
-def run_job(data: Mapping[str, Any]) -> Report:
+def run_job(data: Mapping[str, Any], journal: Optional[Journal] = None) -> Report:
     """Do what a job asks for.
 
+    :param journal: in place of the host's own (tests)
     :raises UsageError: the job makes no sense
     :raises LivepatchError: nothing was done, for a reason that concerns all of it
     """
     job = parse(data)
+    if journal is not None:
+        job = replace(job, journal=journal)
+    try:
+        report = _run(job)
+    except LivepatchError as error:
+        turned_down(job, error)
+        raise
+    report.unjournaled = job.journal.lost
+    return report
+
+
+def _run(job: Job) -> Report:
     artifacts, untrusted = _read(job)
     with Cancel() as cancel:
         cases = survey.look(job, artifacts)
