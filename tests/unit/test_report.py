@@ -110,8 +110,8 @@ def test_a_report_has_the_keys_of_the_format_page_and_is_json():
     answer = Report("list", [process("already")]).to_json()
     assert json.loads(report.line(answer)) == answer
     assert set(answer) == {
-        "format", "command", "changed", "exit_code", "message", "counts", "unseen", "processes", "artifacts",
-        "artifact", "plans", "plan", "plan_sha256", "diff", "details_path",
+        "format", "command", "changed", "exit_code", "message", "counts", "unseen", "processes",
+        "unjournaled", "artifacts", "artifact", "plans", "plan", "plan_sha256", "diff", "details_path",
     }  # fmt: skip
     assert set(answer["processes"][0]) == {
         "pid", "start_time", "exe", "unit", "container", "arch", "artifact", "status", "reason", "message",
