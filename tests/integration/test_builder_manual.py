@@ -89,22 +89,22 @@ def test_a_variable_that_the_target_has_must_be_extern(workshop: Workshop) -> No
 
 def test_a_local_function_may_be_called_where_its_convention_is_known(workshop: Workshop) -> None:
     request = workshop.manual(TARGET, "extern int helper(int); int work(int x) { return helper(x); }")
-    if workshop.cpu.word == 8:
-        assert {each.symbol for each in manifest(request).references} == {"helper"}
-    else:  # gcc passes its argument in %eax
-        refused("private_abi", request, "helper")
+    found = artifact_file.parse(pipeline.build(request))
+    thunked = workshop.cpu.word == 4  # gcc passes its argument in %eax
+    assert {each.symbol for each in found.manifest.references} == {"helper.unit.c" if thunked else "helper"}
+    assert (found.elf.section(".text.helper") is not None) == thunked
     plain = workshop.manual(TARGET, "extern int helper(int); int work(int x) { return helper(x); }", "-O0")
     assert {each.symbol for each in manifest(plain).references} == {"helper"}
 
 
-def test_a_callee_whose_caller_stays_is_refused_unless_it_is_interposable(workshop: Workshop) -> None:
-    request = workshop.manual(
-        TARGET, "struct point { int x, y; }; int shared(struct point *p) { return p->x; }"
-    )
-    if "-shared" in workshop.linking:
-        assert manifest(request)
-    else:
-        refused("private_abi", request, "work", "shared")
+def test_a_callee_whose_caller_stays_has_a_thunk_unless_it_writes_no_more_registers(workshop: Workshop) -> None:
+    point = "struct point { int x, y; }; "
+    (found,) = manifest(workshop.manual(TARGET, point + "int shared(struct point *p) { return p->x; }")).functions
+    assert (found.convention, found.thunk) == ("standard", None)
+    more = "int (*pointer)(void); int shared(struct point *p) { return pointer() + p->x; }"
+    (found,) = manifest(workshop.manual(TARGET, point + more)).functions
+    interposable = "-shared" in workshop.linking
+    assert (found.thunk is None) == interposable
 
 
 def test_a_caller_in_the_same_patch_is_switched_first(workshop: Workshop) -> None:

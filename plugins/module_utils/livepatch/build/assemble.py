@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Callable, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from ..artifact import file as artifact_file
 from ..artifact.manifest import (
@@ -61,6 +61,13 @@ def assemble(
     )
 
 
+class _Names(NamedTuple):
+    """The symbols of a function's new code and of its thunk."""
+
+    symbol: str
+    thunk: str | None
+
+
 class _Assembly:
     def __init__(self, cpu: Cpu, selection: Selection) -> None:
         self._writer = ObjectWriter(cpu)
@@ -69,10 +76,10 @@ class _Assembly:
         self._symbols: dict[tuple[int, int], int] = {}
         self._foreign: dict[GotBase | Bound, int] = {}
         self._names: set[str] = set()
-        self._function_names: list[str] = []
+        self._function_names: list[_Names] = []
         self._references: list[Reference] = []
 
-    def to_bytes(self, manifest: Callable[[list[str], list[Reference]], Manifest]) -> bytes:
+    def to_bytes(self, manifest: Callable[[list[_Names], list[Reference]], Manifest]) -> bytes:
         """Everything in a fixed order: the same selection gives the same bytes."""
         self._reserve_imports()
         for key in sorted(self._selection.sections):
@@ -116,8 +123,14 @@ class _Assembly:
         for each in self._selection.replaced:
             new = self._selection.units[each.unit].new
             symbol = new.functions[each.name].symbol
-            self._function_names.append(self._unique(symbol.name, new.unit))
-            self._define(Own(each.unit, symbol.index), self._function_names[-1])
+            name = self._unique(symbol.name, new.unit)
+            self._define(Own(each.unit, symbol.index), name)
+            thunk = None
+            if each.way is not None:
+                entry = self._selection.units[each.way.unit].new.functions[each.way.name].symbol
+                thunk = self._unique(entry.name, new.unit)
+                self._define(Own(each.way.unit, entry.index), thunk)
+            self._function_names.append(_Names(name, thunk))
 
     def _unique(self, name: str, file: str) -> str:
         """This name, or with the source file behind it, or with a number behind that."""
@@ -208,7 +221,7 @@ def _manifest(
     selection: Selection,
     order: Sequence[int],
     compiler: str,
-    symbols: Sequence[str],
+    symbols: Sequence[_Names],
     references: Sequence[Reference],
 ) -> Manifest:
     return Manifest(
@@ -217,7 +230,7 @@ def _manifest(
         name=request.name,
         version=request.version,
         arch=target.cpu.name,
-        needs_injector=1,
+        needs_injector=2 if any(each.thunk for each in symbols) else 1,
         target=Target(
             build_id=target.build_id,
             text_sha256=target.elf.text_sha256(),
@@ -239,7 +252,7 @@ def _manifest(
     )
 
 
-def _function(target: TargetFile, each: Replaced, symbol: str) -> Function:
+def _function(target: TargetFile, each: Replaced, names: _Names) -> Function:
     ranges, text_relocations = [], []
     for index, (address, size) in enumerate(each.ranges):
         ranges.append(Range(address, size, hashlib.sha256(target.read(address, size)).hexdigest()))
@@ -247,12 +260,12 @@ def _function(target: TargetFile, each: Replaced, symbol: str) -> Function:
             text_relocations.append(TextRelocation(index, place - address, width))
     return Function(
         name=each.old_name,
-        symbol=symbol,
+        symbol=names.symbol,
         file=each.file,
         ranges=tuple(ranges),
         text_relocations=tuple(text_relocations),
-        entry_safe=False,
-        convention="standard",
-        thunk=None,
+        entry_safe=each.entry_safe,
+        convention="standard" if names.thunk is None else "private",
+        thunk=names.thunk,
         copies=(),
     )

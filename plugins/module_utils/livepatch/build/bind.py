@@ -51,6 +51,8 @@ class Binder:
     ) -> None:
         self._target = target
         self._scope = scope
+        #: Names that new code was given for places of the target.
+        self.given: dict[str, InTarget] = {}
         self._matches: dict[tuple[int, str], match.Match] = {}
         self._evidence: dict[int, dict[int, set[int]]] = {}
         for read in objects:
@@ -98,6 +100,8 @@ class Binder:
 
     def named(self, name: str, unit: str) -> Bound:
         """What a global name means to code of the target."""
+        if name in self.given:
+            return self.given[name]
         found = self._target.global_symbol(name) if self._scope is None else self._scope.find(name)
         if found is not None:
             return self._in_target(found)

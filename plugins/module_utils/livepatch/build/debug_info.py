@@ -14,7 +14,8 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
 from ..errors import Refused
-from . import dwarf_places, type_text
+from . import dwarf_places, signatures, type_text
+from .signatures import Signature
 
 _CPLUSPLUS = {0x04, 0x1A, 0x21, 0x2B, 0x3A}  # DW_LANG_C_plus_plus: 98, 11, 14, 17, 20 (DWARF 5, table 7.17)
 
@@ -24,7 +25,7 @@ class Subprogram(NamedTuple):
 
     :ivar ranges: (first address, one past the last); section offsets in a relocatable object
     :ivar ranges_known: whether all of them could be read
-    :ivar arguments_in_memory: for each parameter whether it is passed on the stack; None: can not be told
+    :ivar signature: what it takes and gives, and where that is at its entry
     """
 
     name: str
@@ -32,7 +33,7 @@ class Subprogram(NamedTuple):
     ranges: tuple[tuple[int, int], ...]
     ranges_known: bool
     file: str
-    arguments_in_memory: tuple[bool | None, ...]
+    signature: Signature
 
 
 class Inlined(NamedTuple):
@@ -281,14 +282,11 @@ class _Walk:
         if not ranges:
             self.children(die, name)
             return
-        parameters = [child for child in die.iter_children() if child.tag == "DW_TAG_formal_parameter"]
         entry = ranges[0][0]
+        signature = signatures.read(self._dwarf, self._cu, die, entry)
         self._unit.subprograms.append(
-            Subprogram(
-                name, prototype, ranges, known, self._file(die),
-                tuple(self._in_memory(each, entry) for each in parameters),
-            )
-        )  # fmt: skip
+            Subprogram(name, prototype, ranges, known, self._file(die), signature)
+        )
         self.children(die, name, entry)
 
     def _variable(self, die: Any, function: str) -> None:
@@ -328,30 +326,3 @@ class _Walk:
         index = type_text.attribute(die, attribute)
         known = isinstance(index, int) and 0 <= index < len(self._files)
         return os.path.basename(self._files[index]) if known else ""
-
-    def _in_memory(self, parameter: Any, entry: int) -> bool | None:
-        location = parameter.attributes.get("DW_AT_location")
-        if location is None:
-            return None
-        if location.form == "DW_FORM_exprloc":
-            return _is_memory(location.value)
-        base = self._cu.get_top_DIE().attributes.get("DW_AT_low_pc")
-        start = base.value if base is not None else 0
-        for each in self._dwarf.location_lists().get_location_list_at_offset(location.value, die=parameter):
-            if hasattr(each, "base_address"):
-                start = each.base_address
-            elif hasattr(each, "loc_expr"):
-                shift = 0 if each.is_absolute else start
-                if each.begin_offset + shift <= entry <= each.end_offset + shift:
-                    return _is_memory(each.loc_expr)
-        return None
-
-
-def _is_memory(expression: list[int]) -> bool | None:
-    """Whether a location is an offset from the frame (DW_OP_fbreg, DW_OP_bregN) and no register."""
-    if not expression:
-        return None
-    operation = expression[0]
-    if operation == 0x91 or 0x70 <= operation <= 0x8F:
-        return True
-    return False if 0x50 <= operation <= 0x6F else None

@@ -8,6 +8,7 @@ there the difference between ``mov $1, x(%rip)`` and ``mov %eax, x(%rip)`` shows
 
 from __future__ import annotations
 
+import re
 from typing import Iterator, NamedTuple, Sequence
 
 import capstone
@@ -16,6 +17,7 @@ from ..cpu import Cpu
 
 _BRANCH = ("call", "jmp", "lcall", "ljmp")
 _PREFIXES = ("bnd ", "notrack ", "data16 ", "addr32 ", "rep ", "repne ")
+_SLOT = re.compile(r"ptr \[(?:(rip) ([+-]) )?0x([0-9a-f]+)\]")
 
 
 class Instruction(NamedTuple):
@@ -45,10 +47,15 @@ def decode(cpu: Cpu, code: bytes, address: int = 0) -> Iterator[Instruction]:
     mode = capstone.CS_MODE_64 if cpu.word == 8 else capstone.CS_MODE_32
     engine = capstone.Cs(capstone.CS_ARCH_X86, mode)
     for where, size, mnemonic, operands in engine.disasm_lite(code, address):
-        for prefix in _PREFIXES:
-            if mnemonic.startswith(prefix):
-                mnemonic = mnemonic[len(prefix) :]
-        yield Instruction(where, size, mnemonic, operands)
+        yield plain(where, size, mnemonic, operands)
+
+
+def plain(where: int, size: int, mnemonic: str, operands: str) -> Instruction:
+    """An instruction as capstone spells it, less the prefixes."""
+    for prefix in _PREFIXES:
+        if mnemonic.startswith(prefix):
+            mnemonic = mnemonic[len(prefix) :]
+    return Instruction(where, size, mnemonic, operands)
 
 
 def holders(cpu: Cpu, code: bytes, fields: Sequence[int]) -> dict[int, Instruction]:
@@ -70,6 +77,15 @@ def direct_destination(instruction: Instruction) -> int | None:
     """Where a call or jump goes, if the instruction itself says so."""
     text = instruction.operands
     return int(text, 16) if instruction.branch and text.startswith("0x") else None
+
+
+def slot(instruction: Instruction) -> int | None:
+    """The address of the word that a jump or call goes through, if the instruction itself says so."""
+    found = _SLOT.search(instruction.operands) if instruction.branch else None
+    if found is None:
+        return None
+    distance = int(found.group(3), 16) * (-1 if found.group(2) == "-" else 1)
+    return distance + (instruction.end if found.group(1) else 0)
 
 
 def is_padding(cpu: Cpu, code: bytes) -> bool:

@@ -17,16 +17,16 @@ from . import (
     convention,
     copies,
     declared,
-    instructions,
     limits,
     names,
     patch_file,
     placing,
+    private,
 )
 from .bind import Binder
 from .compare import Difference
 from .convention import Constraint
-from .debug_info import DebugInfo, Subprogram, Unit
+from .debug_info import DebugInfo, Unit
 from .match import Match
 from .objects import ObjectFile
 from .proposal import Proposal
@@ -64,19 +64,20 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     for each, home in zip(replaced, homes):
         limits.check_layouts(home, unit)
         declared.check_prototype(each.name, each.match.symbol, home, unit)
-        _check_local(target, each.match.symbol, home)
     copies.check_shipped(target, dwarf, homes, replaced)
     undefined = sorted({each.name for each in new.symbols if each.name and not each.defined})
     used = {name: scope.find(name) for name in undefined if name != GOT_BASE}
     found_there = {name: found for name, found in used.items() if found is not None}  # the rest is imported
     patch_file.add_declared(request, target, unit, found_there)
+    called = []
     for symbol, found in found_there.items():
         defined_in = declared.check_reference(dwarf, symbol, found, unit)
         if found.function and defined_in is not None:
-            _check_local(target, found, defined_in)
-    binder = Binder(target, scope=scope)
-    constraints = [*_constraints(target, homes, replaced), *_preferences(new, replaced)]
-    return Proposal((difference,), (unit,), tuple(replaced), binder, tuple(constraints))
+            called.append(private.Called(symbol, found, defined_in))
+    proposal = Proposal(
+        (difference,), (unit,), tuple(replaced), Binder(target, scope=scope), tuple(_preferences(new, replaced))
+    )
+    return private.settle(request, target, proposal, homes, called)
 
 
 def _placed(target: TargetFile, dwarf: DebugInfo, new: ObjectFile, scope: Scope) -> list[Replaced]:
@@ -108,63 +109,6 @@ def _home(dwarf: DebugInfo, symbol: TargetSymbol) -> Unit:
     if unit is None:
         raise Refused("no_debug_info", f"{dwarf.path} has no DWARF of {symbol.name}")
     return unit
-
-
-def _check_local(target: TargetFile, symbol: TargetSymbol, home: Unit) -> None:
-    """i386: gcc passes arguments of local functions in registers (gcc(1), regparm; ix86_function_regparm)."""
-    if names.clone_kinds(symbol.name):
-        raise Refused(
-            "private_abi", f"{symbol.name} is a copy that the compiler made, with a convention of its own"
-        )
-    if target.cpu.word == 8 or symbol.symbol.binding != STB_LOCAL:
-        return
-    found = home.find(symbol.name, symbol.address)
-    if found is None or not all(found.arguments_in_memory):
-        raise Refused(
-            "private_abi",
-            f"{symbol.name} of {home.file} is local and takes arguments in registers, or may do so",
-        )
-
-
-def _direct_callers(target: TargetFile, home: Unit, entry: int) -> Iterator[Subprogram]:
-    """The functions of a unit that call or jump to an address directly.
-
-    :raises Refused: ``private_abi``: code that is none
-    """
-    for function in home.subprograms:
-        for start, end in function.ranges:
-            reached = start
-            for instruction in instructions.decode(target.cpu, target.read(start, end - start), start):
-                reached = instruction.end
-                if instructions.direct_destination(instruction) == entry:
-                    yield function
-                    break
-            else:
-                if reached != end:
-                    where = f"{home.file}: {function.name} has no instruction at {reached:#x}"
-                    raise Refused("private_abi", f"{where}; whom it calls can not be told")
-
-
-def _constraints(target: TargetFile, homes: list[Unit], replaced: list[Replaced]) -> Iterator[Constraint]:
-    """Callers before callees, and no direct caller of the same unit left behind.
-
-    :raises Refused: ``private_abi``
-    """
-    entries = {each.match.addresses[0]: index for index, each in enumerate(replaced)}
-    for index, (each, home) in enumerate(zip(replaced, homes)):
-        entry = each.match.addresses[0]
-        interposable = target.interposable(each.old_name) and convention.may_be_interposed(home.producer)
-        for caller in _direct_callers(target, home, entry):
-            before = entries.get(caller.ranges[0][0])
-            if before == index:
-                continue
-            if before is None:
-                raise Refused(
-                    "private_abi",
-                    f"{home.file}: {caller.name} stays as it is and calls {each.old_name}, which changes;"
-                    " the compiler saw both",
-                )
-            yield Constraint(before, index, not interposable and convention.is_optimised(home))
 
 
 def _preferences(new: ObjectFile, replaced: list[Replaced]) -> Iterator[Constraint]:

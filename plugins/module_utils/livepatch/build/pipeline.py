@@ -68,7 +68,7 @@ def make(request: BuildRequest) -> Built:
     limits.check_exceptions(selection, proposal.debug)
     order = write_order([each.old_name for each in proposal.replaced], proposal.constraints)
     data = assemble(request, target, selection, order, proposal.debug[0].producer)
-    return Built(artifact_file.parse(data), tuple(selection.warnings))
+    return Built(artifact_file.parse(data), (*proposal.warnings, *selection.warnings))
 
 
 def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Proposal:

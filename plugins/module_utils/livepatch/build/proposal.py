@@ -18,6 +18,7 @@ class Proposal:
     """
     :ivar debug: the DWARF of each unit's new build
     :ivar constraints: which jump must, or should, be written before which
+    :ivar warnings: what the patch's author should know, a sentence each
     """
 
     units: tuple[Difference, ...]
@@ -25,3 +26,4 @@ class Proposal:
     replaced: tuple[Replaced, ...]
     binder: Binder
     constraints: tuple[Constraint, ...]
+    warnings: tuple[str, ...] = ()

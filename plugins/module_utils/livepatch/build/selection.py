@@ -49,6 +49,20 @@ class Link(NamedTuple):
     to: Destination
 
 
+class Way(NamedTuple):
+    """The thunk through which a replaced function is entered.
+
+    :ivar unit: index of the unit that has it
+    :ivar calls: the name by which it calls the new code
+    :ivar arguments: whether the function at the old address takes its arguments as no other code would pass them
+    """
+
+    unit: int
+    name: str
+    calls: str
+    arguments: bool
+
+
 @dataclass(frozen=True)
 class Replaced:
     """A function of the target and its new code."""
@@ -59,6 +73,8 @@ class Replaced:
     match: Match
     ranges: tuple[tuple[int, int], ...]  # (address, size) in the target
     file: str  # as the target's build named it
+    way: Way | None = None
+    entry_safe: bool = False
 
     @property
     def old_name(self) -> str:
@@ -100,11 +116,17 @@ class _Selector:
             for symbol in difference.new.symbols
             if symbol.binding != STB_LOCAL and has_place(symbol)
         }
+        for each in selection.replaced:
+            if each.way is not None:
+                new = selection.units[each.unit].new
+                self._defined[each.way.calls] = (each.unit, new.functions[each.name].symbol)
         self._waiting: list[tuple[int, int]] = []
 
     def run(self) -> Selection:
         for each in self._selection.replaced:
             self._take_function(each.unit, each.name)
+            if each.way is not None:
+                self._take_function(each.way.unit, each.way.name)
         while self._waiting:
             unit, section = self._waiting.pop(0)
             links = self._selection.sections[unit, section]
@@ -186,6 +208,9 @@ class _Selector:
         own = Own(unit, function.symbol.index)
         if replaced is not None:
             if spot.offset == 0 and use.takes_address and spot.name == function.name:
+                if replaced.way is not None and replaced.way.arguments:  # nobody could call it there
+                    self._warn(f"{use} takes the address of the new code of {function.name}: a revert takes it away")
+                    return own
                 return InTarget(replaced.old_name, replaced.match.addresses[0], replaced.match.symbol.file)
             return own
         old_name = difference.functions.get(function.name)

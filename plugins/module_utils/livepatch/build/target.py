@@ -153,6 +153,11 @@ class TargetFile:
         local = [each for each in self.named(name) if each.symbol.binding == STB_LOCAL]
         return [each for each in local if each.file == file] or [each for each in local if not each.file]
 
+    def functions(self) -> Iterator[TargetSymbol]:
+        """Every function that a symbol names."""
+        for found in self._by_name.values():
+            yield from (each for each in found if each.function)
+
     def functions_of(self, file: str) -> list[TargetSymbol]:
         """The local functions of a source file."""
         found = [each for some in self._by_name.values() for each in some]

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Callers that were compiled with a static function in sight stay as they are, and compute right with its new code."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from livepatch.artifact import file as artifact_file
+from livepatch.build import pipeline
+from livepatch.build.request import BuildRequest
+from tests import mutations
+from tests.harness import manifests, toolchain
+
+HERE = Path(__file__).parent
+QUESTIONS = (0, 1, 2, 3, 7, 100, -5, 99999, 123456)
+NAMES = {"none", "one", "three", "five", "nine", "narrow", "store"}
+LONGS, REALS, RECORDS = {"wide", "wider"}, {"real", "rounded"}, {"sum"}
+
+
+class Shop:
+    """The target and the patch, compiled by one compiler.
+
+    :param without: what clang's i386 convention does not let a thunk pass
+    """
+
+    def __init__(self, folder: Path, arch: str, compiler: str, without: tuple[str, ...]) -> None:
+        self.folder = folder
+        self.compiler = compiler
+        self.without = without
+        self.flags = (toolchain.BITS[arch], "-O2", "-g", "-fwrapv", "-pthread", *without)
+
+    def program(self, name: str, *flags: str) -> Path:
+        """The worker with the target's functions: old, or with -DFIXED new everywhere."""
+        sources = [str(toolchain.PROGRAMS / "worker.c"), str(HERE / "target.c")]
+        include = ["-I", str(toolchain.PROGRAMS), "-Wl,--build-id"]
+        path = self.folder / name
+        subprocess.run([self.compiler, *self.flags, *flags, *include, *sources, "-o", str(path)], check=True)
+        return path
+
+    def patch(self, target: Path) -> Path:
+        """The artifact with all functions new."""
+        request = BuildRequest(
+            str(target), "fix", "1", patch_source=str(HERE / "patch.c"), cc=self.compiler,
+            cflags=("-fwrapv", *self.without),
+        )  # fmt: skip
+        path = self.folder / "patch.lp.o"
+        path.write_bytes(pipeline.build(request))
+        return path
+
+
+@pytest.fixture
+def make_shop(tmp_path):
+    """``make_shop(arch, compiler) -> Shop``"""
+
+    def made(arch: str, compiler: str) -> Shop:
+        less = (compiler, arch) == ("clang", "i386")
+        return Shop(tmp_path, arch, compiler, ("-DWITHOUT_WIDE", "-DWITHOUT_FLOATS") if less else ())
+
+    return made
+
+
+@pytest.fixture(params=["gcc", "clang"])
+def shop(request, cpu, make_shop):
+    return make_shop(cpu.name, request.param)
+
+
+def answers(program):
+    return [program.ask(f"work {x}") for x in QUESTIONS]
+
+
+def test_callers_that_stay_compute_as_if_the_new_code_had_been_compiled_in(shop, cpu, start, livepatch):
+    target = shop.program("target")
+    artifact = shop.patch(target)
+    program, oracle = start(target), start(shop.program("oracle", "-DFIXED"))
+    before = answers(program)
+    applied = livepatch("apply", artifact, "--pid", program.pid)
+    assert applied.status == "applied", applied
+    patched = answers(program)
+    assert patched == answers(oracle) and patched != before
+    assert livepatch("revert", artifact, "--pid", program.pid).status == "reverted"
+    assert answers(program) == before
+
+
+def test_every_shape_of_function_is_replaced_through_a_thunk(shop, cpu):
+    functions = artifact_file.read(str(shop.patch(shop.program("target")))).manifest.functions
+    wanted = NAMES | (RECORDS if cpu.word == 8 else set())
+    wanted |= set() if shop.without else LONGS | REALS
+    assert {each.name for each in functions} == wanted
+    assert all((each.convention, each.thunk) == ("private", f"{each.name}.thunk") for each in functions)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "arch"), [("gcc", "x86_64"), ("gcc", "i386"), ("clang", "i386")]  # clang relies on nothing on x86_64
+)
+def test_without_its_thunks_the_same_patch_corrupts_its_callers(
+    compiler, arch, make_shop, start, livepatch, tmp_path
+):
+    """What the thunks are for: a jump straight to the new code, as if the convention were the standard one."""
+    shop = make_shop(arch, compiler)
+    target = shop.program("target")
+    data = shop.patch(target).read_bytes()
+    manifest = manifests.of(data)
+    for function in manifest["functions"]:
+        function.update(convention="standard", thunk=None)
+    naive = tmp_path / "naive.lp.o"
+    naive.write_bytes(manifests.replaced(data, mutations.spelled(manifest)))
+    program, oracle = start(target), start(shop.program("oracle", "-DFIXED"))
+    assert livepatch("apply", naive, "--pid", program.pid).status == "applied"
+    program.may_exit = True
+    try:
+        assert answers(program) != answers(oracle)
+    except AssertionError as death:
+        assert "is dead" in str(death), death  # misaligned stack: SIGSEGV
