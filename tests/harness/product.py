@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livepatch.__main__ import main
 from livepatch.build import pipeline
 from livepatch.build.request import BuildRequest
 
@@ -77,6 +81,63 @@ def livepatch(act: str, *arguments: object) -> Answer:
     except ValueError:
         shown = f"{' '.join(line)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         raise AssertionError(shown) from None
+
+
+def forked(act: str, *arguments: object) -> Answer:
+    """As :func:`livepatch`, in a fork of this process: for hundreds of runs, of which Python's start would be the most.
+
+    :raises AssertionError: it printed no JSON
+    """
+    words = [act, "--json", *map(str, arguments)]
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
+        pid = os.fork()
+        if pid == 0:
+            _be_the_host_program(words, said.fileno(), wrong.fileno())
+        _, status = os.waitpid(pid, 0)
+        said.seek(0)
+        wrong.seek(0)
+        output, words_said = said.read(), wrong.read()
+    code = os.waitstatus_to_exitcode(status)
+    try:
+        return Answer(code, json.loads(output), words_said)
+    except ValueError:
+        raise AssertionError(f"livepatch {' '.join(words)}: exit {code}\n{output}\n{words_said}") from None
+
+
+def _be_the_host_program(words: list[str], said: int, wrong: int) -> None:
+    """In the fork: run it and exit; does not return."""
+    code = 1
+    try:
+        signal.alarm(int(DEADLINE))
+        os.dup2(said, 1)
+        os.dup2(wrong, 2)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        code = main(words)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def build_pairs(artifact: Path, target: Path, name: str, pair: Sequence[Path], *options: object) -> Path:
+    """Make a patch from a pair of objects by the builder's command line.
+
+    :param pair: old, new, and the same two without line numbers
+    :raises AssertionError: it was refused
+    """
+    line: list[object] = [sys.executable, "-m", "livepatch.build_main", "build", "--target", target]
+    for option, path in zip(("old", "new", "old-noline", "new-noline"), pair):
+        age, *noline = option.split("-")
+        line += ["-".join([f"--{age}-objects", *noline]), path]
+    line += ["--name", name, "--version", "1", "--dest", artifact, *options]
+    done = subprocess.run([str(word) for word in line], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return artifact
 
 
 def build(pair: Pair, artifact: Path, name: str, version: str) -> Path:

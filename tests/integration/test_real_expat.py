@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,24 +34,10 @@ def patch(cpu, tmp_path_factory) -> Path:
 def built_patch(arch: str, folder: Path) -> Path:
     expat = rebuild.rebuilt(arch)
     artifact = folder / f"expat-cve-2024-45490-{arch}.lp.o"
-    line: list[object] = [sys.executable, "-m", "livepatch.build_main", "build", "--target", expat.library]
-    line += ["--old-objects", expat.old, "--new-objects", expat.new]
-    line += ["--old-objects-noline", expat.old_noline, "--new-objects-noline", expat.new_noline]
-    line += [
-        "--name",
-        "expat-cve-2024-45490",
-        "--version",
-        "1",
-        "--cve",
-        "CVE-2024-45490",
-        "--dest",
-        artifact,
-    ]
-    done = subprocess.run(
-        [str(word) for word in line], env=product.environment(), capture_output=True, text=True
+    pair = (expat.old, expat.new, expat.old_noline, expat.new_noline)
+    return product.build_pairs(
+        artifact, expat.library, "expat-cve-2024-45490", pair, "--cve", "CVE-2024-45490"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return artifact
 
 
 def test_exactly_one_function_is_replaced(patch):
