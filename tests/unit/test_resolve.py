@@ -70,7 +70,7 @@ def resolved(references, link_map, target, weak=()):
     artifact = SimpleNamespace(
         elf=SimpleNamespace(symbols=lambda: undefined), manifest=SimpleNamespace(references=references)
     )
-    return resolve(artifact, target, SimpleNamespace(link_map=link_map))
+    return resolve(artifact, target, SimpleNamespace(link_map=link_map, linking=False))
 
 
 def reason(*arguments):

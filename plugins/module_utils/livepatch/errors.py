@@ -259,6 +259,10 @@ REASONS: Dict[str, Reason] = {
         "Threads started faster than they could be stopped.",
         "Try again, or give more patience.",
     ),
+    "libraries_changing": Reason(
+        "The process begins, or loads or unloads a library, and has not come to an end with it.",
+        "Try again; if it stays so, look what its dynamic linker waits for.",
+    ),
     "still_referenced": Reason(
         "The process still holds addresses inside the patch's memory.",
         "Its code is out of use; the few pages stay until the process ends.",

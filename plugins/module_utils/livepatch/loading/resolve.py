@@ -20,7 +20,7 @@ from typing import Sequence
 from ..artifact.file import Artifact
 from ..artifact.manifest import Reference
 from ..elf import ET_EXEC, SHN_ABS, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_TLS, Malformed
-from ..errors import Refused
+from ..errors import Busy, Refused
 from ..process.images import Image
 from ..process.snapshot import Snapshot
 
@@ -31,11 +31,15 @@ def resolve(artifact: Artifact, target: Image, snapshot: Snapshot) -> dict[str, 
     A weak symbol that nobody defines is left out.
 
     :param target: the image that the artifact is for, one of the snapshot's
+    :raises Busy: ``libraries_changing``
     :raises Refused: ``symbol_not_found``; ``unsupported_relocation`` (thread-local
         and indirect functions); ``artifact_malformed`` (outside of the target)
     :raises ProcessLookupError: the process is gone
     """
     weak = {symbol.name for symbol in artifact.elf.symbols() if symbol.binding == STB_WEAK}
+    if snapshot.link_map is None and snapshot.linking:
+        what = f"the dynamic linker of process {snapshot.pid} is at work"
+        raise Busy("libraries_changing", what)
     imports = Imports(snapshot.link_map, target)
     found = {}
     for reference in artifact.manifest.references:

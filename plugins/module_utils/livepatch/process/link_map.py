@@ -46,14 +46,40 @@ def ordered(images: Sequence[Image], executable: Optional[Image], read: ReadMemo
         return None
 
 
+def at_work(executable: Optional[Image], read: ReadMemory) -> bool:
+    """Whether the dynamic linker is just bringing images in or taking some out: the program begins, or dlopen(3).
+
+    :raises ProcessLookupError: the process is gone
+    """
+    if executable is None or not any(segment.type == PT_INTERP for segment in executable.loaded.segments):
+        return False
+    try:
+        debug = _debug(executable)
+        # 0: it has not even begun
+        return debug is not None and (not debug or _state(executable, debug, read) != _CONSISTENT)
+    except ProcessLookupError:
+        raise
+    except (Malformed, OSError):
+        return False
+
+
+def _debug(executable: Image) -> Optional[int]:
+    """Address of struct r_debug; 0 before the dynamic linker has written it; None: there is no place for it."""
+    return next((value for tag, value in executable.loaded.dynamic if tag == DT_DEBUG), None)
+
+
+def _state(executable: Image, debug: int, read: ReadMemory) -> int:
+    return int.from_bytes(read(debug + 3 * executable.loaded.layout.word, 4), "little")
+
+
 def _followed(images: Sequence[Image], executable: Image, read: ReadMemory) -> Optional[Tuple[Image, ...]]:
     layout = executable.loaded.layout
 
     def word(address: int, index: int) -> int:
         return int.from_bytes(read(address + index * layout.word, layout.word), "little")
 
-    debug = next((value for tag, value in executable.loaded.dynamic if tag == DT_DEBUG), 0)
-    if not debug or int.from_bytes(read(debug + 3 * layout.word, 4), "little") != _CONSISTENT:
+    debug = _debug(executable)
+    if not debug or _state(executable, debug, read) != _CONSISTENT:
         return None
     by_dynamic = _by_dynamic_section(images)
     found: List[Image] = []

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Iterable, List, Optional, Tuple
 
 from ..cpu import Cpu
 from ..errors import Refused
@@ -20,6 +21,9 @@ from .mapped_file import DELETED, without_deleted
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
 ZOMBIE, DEAD = "Z", "X"
+# How long a process that just begins may keep us waiting, seconds.
+_LINKING_S = 2.0
+_LINKING_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,11 @@ class Snapshot:
         """The first sign that it has stacks which belong to no thread, see :func:`coroutines.signs`; None: none."""
         return next(coroutines.signs(self), None)
 
+    @property
+    def linking(self) -> bool:
+        """Whether ld.so is at work right now, see :func:`link_map.at_work`."""
+        return link_map.at_work(self.executable, self.memory.read)
+
     def image_at(self, address: int) -> Optional[Image]:
         """The image that holds a memory address."""
         return next((image for image in self.images if image.contains(address)), None)
@@ -164,14 +173,33 @@ class Snapshot:
 def take(pid: int) -> Snapshot:
     """Look at a process. What changes afterwards, the stop will show.
 
+    One that just begins, or loads a library, is looked at when it has done so, if that does not take long.
+
     :raises ProcessLookupError: it is gone
     :raises Refused: ``kernel_thread``; ``exiting``: a zombie; ``not_permitted``: PTRACE_MODE_READ was denied
     """
+    until = time.monotonic() + _LINKING_S
     try:
-        return _take(pid)
+        while True:
+            snapshot = _take(pid)
+            if time.monotonic() > until or not _is_changing(snapshot):
+                return snapshot
+            snapshot.close()
+            time.sleep(_LINKING_PAUSE_S)
     except PermissionError as error:
         name = procfs.stat(pid).comm
         raise Refused("not_permitted", f"process {pid} ({name}) may not be looked at: {error}") from None
+
+
+def _is_changing(snapshot: Snapshot) -> bool:
+    """Whether ld.so is at work, or was when the snapshot was half done: looking again helps."""
+    if snapshot.link_map is not None:
+        return False
+    return snapshot.linking or _files(procfs.maps(snapshot.task)) != _files(snapshot.mappings)
+
+
+def _files(mappings: Iterable[Mapping]) -> List[Tuple[int, str]]:
+    return [(mapping.start, mapping.path) for mapping in mappings if mapping.inode]
 
 
 def _take(pid: int) -> Snapshot:
