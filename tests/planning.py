@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from livepatch.apply import ledger, plan
-from livepatch.apply.plan import Facts, Stamp
+from livepatch.apply.plan import Facts, Stamp, Terms
 from livepatch.artifact import file as artifact_file
 from livepatch.cpu import Cpu
 from livepatch.errors import Refused
@@ -63,6 +63,7 @@ class Target:
 
     def facts(self, **changes: Any) -> Facts:
         bias = BIAS[self.cpu.name]
+        changes.setdefault("present", changes.get("installed", []))
         facts = Facts(
             cpu=self.cpu,
             image_start=bias,
@@ -72,7 +73,9 @@ class Target:
             has_rule=lambda address: True,
             symbols={"limit": bias + 0x4010, "helper": bias + 0x1400, "printf": bias + 0x10_0000},
             find_gap=lambda layout: GAP[self.cpu.name],
+            present=[],
             installed=[],
+            retired=[],
             unproven=("function_on_stack",),
         )
         return dataclasses.replace(facts, **changes)
@@ -80,13 +83,13 @@ class Target:
     def artifact(self) -> artifact_file.Artifact:
         return artifact_file.parse(artifacts.artifact(self.cpu.name, self.document))
 
-    def plan(self, **changes: Any) -> plan.Plan:
-        return plan.make(self.artifact(), self.facts(**changes), STAMP)
+    def plan(self, terms: Terms = Terms(), **changes: Any) -> plan.Plan:  # noqa: B008
+        return plan.make(self.artifact(), self.facts(**changes), STAMP, terms)
 
-    def refusal(self, **changes: Any) -> tuple[str, str]:
+    def refusal(self, *terms: Terms, **changes: Any) -> tuple[str, str]:
         """The reason, and what is said beside it."""
         with pytest.raises(Refused) as caught:
-            self.plan(**changes)
+            self.plan(*terms, **changes)
         return caught.value.reason, caught.value.what
 
 
@@ -120,4 +123,4 @@ def ours(target: Target, **changes: Any) -> ledger.Ledger:
         at="2026-11-22T16:00:00Z",
         comment="",
     )
-    return ledger.Ledger(ledger.APPLIED, (0, 0), (0, 0), dataclasses.replace(record, **changes))
+    return ledger.Ledger(ledger.APPLIED, (0x3000, 0x1000), (0x2000, 0x1000), dataclasses.replace(record, **changes))

@@ -41,7 +41,7 @@ options:
   consistency:
     description:
       - With V(strict) all threads change at one instant, and none of them is inside a replaced function.
-      - With V(entry) calls under way finish in the old code. Not carried out by this version.
+      - With V(entry) calls under way finish in the old code.
     type: str
     choices: [strict, entry]
     default: strict
@@ -79,7 +79,8 @@ options:
     default: true
   replace:
     description:
-      - The artifact takes the place of those that it supersedes, in the same stop. Not carried out by this version.
+      - The artifact takes the place of those that it supersedes, in the same stop. Without it, such an artifact goes on
+        top of them, or is refused where it is another version of the same patch.
     type: bool
     default: false
   expected_plan:

@@ -140,14 +140,18 @@ def build_pairs(artifact: Path, target: Path, name: str, pair: Sequence[Path], *
     return artifact
 
 
-def build(pair: Pair, artifact: Path, name: str, version: str) -> Path:
-    """Make a patch from a pair of objects with the product's builder, and write it."""
+def build(pair: Pair, artifact: Path, name: str, version: str, **more: Any) -> Path:
+    """Make a patch from a pair of objects with the product's builder, and write it.
+
+    :param more: other fields of the request
+    """
     request = BuildRequest(
         target=str(pair.target),
         old_objects=[str(pair.old)],
         new_objects=[str(pair.new)],
         name=name,
         version=version,
+        **more,
     )
     artifact.write_bytes(pipeline.build(request))
     return artifact

@@ -96,12 +96,19 @@ class Pair:
     """A program that can be fixed, and the two objects that a patch is made from.
 
     ``target`` is the file that holds the functions to replace: the program itself, or the library it uses.
+    ``unit`` and ``compiling`` are what the objects were made of, for one more of them.
     """
 
     program: Path
     target: Path
     old: Path
     new: Path
+    unit: Path | str
+    compiling: tuple[str, ...]
+
+    def variant(self, *flags: str) -> Path:
+        """Another object of the unit."""
+        return gcc(self.unit, flags=(*self.compiling, *flags))
 
 
 def pair(
@@ -129,9 +136,9 @@ def pair(
         name = f"lib{old.stem}.so"
         library = gcc(old, flags=(BITS[arch], "-shared", f"-Wl,-soname,{name}"), name=name)
         program = gcc(main, *support, library, flags=(BITS[arch], *flags))
-        return Pair(program, program.parent / name, old, new)
+        return Pair(program, program.parent / name, old, new, unit, objects)
     program = gcc(main, *support, old, flags=(BITS[arch], *position, *flags))
-    return Pair(program, program, old, new)
+    return Pair(program, program, old, new, unit, objects)
 
 
 def copied(program: Path, folder: Path) -> Path:

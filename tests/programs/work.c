@@ -1,11 +1,16 @@
 /* SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The unit that most tests fix: `work(x)` is 3x + 1, and 3x + 2 once it is fixed. It keeps a static
- * variable (how often it was called), refers to a global and to a string, and calls into libc on a path
- * that is not taken, so that its patch has every common kind of reference.
+ * The unit that most tests fix: `work(x)` is 3x + 1, and 3x + 2 once it is fixed (3x + N where several fixes
+ * are told apart: -DFIXED -DPLUS=N). It keeps a static variable (how often it was called), refers to a global
+ * and to a string, and calls into libc on a path that is not taken, so that its patch has every common kind of
+ * reference.
  */
 #include <stdio.h>
+
+#ifndef PLUS
+#define PLUS 2
+#endif
 
 int scale = 3;
 static unsigned calls;
@@ -16,7 +21,7 @@ int work(int x)
     if (scale < 0)
         printf("scale is %d after %u calls\n", scale, calls);
 #ifdef FIXED
-    return x * scale + 2;
+    return x * scale + PLUS;
 #else
     return x * scale + 1;
 #endif

@@ -103,12 +103,6 @@ def test_an_unknown_or_wrong_parameter_is_wrong_usage():
             jobs.parse({**RIGHT, "parameters": parameters})
 
 
-def test_what_is_not_built_is_refused_by_name():
-    with pytest.raises(Refused, match="replace") as caught:
-        jobs.parse({**RIGHT, "parameters": {"replace": True}})
-    assert caught.value.reason == "not_supported_yet"
-
-
 @pytest.mark.parametrize(
     "processes",
     [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a job can be told: every parameter with every wrong type, and what is not built yet by its name."""
+"""What a job can be told: every parameter with every wrong type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from livepatch.apply.parameters import BY_NAME, PARAMETERS, checked
 from livepatch.artifact.signature import MAX_SIGNERS
-from livepatch.errors import Refused, UsageError
+from livepatch.errors import UsageError
 
 # docs/formats.md ("Job"), and for each parameter one other value that is carried out.
 DEFAULTS: dict[str, Any] = {
@@ -32,6 +32,8 @@ OTHERS: dict[str, Any] = {
     "processes": {"name": "nginx"},
     "patience": 0.5,
     "coroutines": "search",
+    "consistency": "entry",
+    "replace": True,
     "attempts": 1,
     "stop_ms": 1,
     "on_busy": "skip",
@@ -41,7 +43,6 @@ OTHERS: dict[str, Any] = {
     "comment": "change 7, \u00fcberall",
     "outdated": True,
 }
-NOT_BUILT = [("consistency", "entry"), ("replace", True)]
 
 # kind -> values of other kinds
 WRONG: dict[str, tuple[Any, ...]] = {
@@ -111,20 +112,10 @@ def test_a_value_that_can_not_be_meant_is_wrong_usage(name, value):
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize(("name", "value"), NOT_BUILT)
-def test_what_is_not_built_is_refused_by_name(name, value):
-    with pytest.raises(Refused, match=name) as caught:
-        checked({name: value})
-    assert caught.value.reason == "not_supported_yet"
-
-
-def test_every_choice_is_either_built_or_refused_by_name():
+def test_every_choice_is_carried_out():
     for parameter in PARAMETERS:
         for choice in parameter.choices or ():
-            try:
-                assert checked({parameter.name: choice})[parameter.name] == choice
-            except Refused:
-                assert (parameter.name, choice) in NOT_BUILT
+            assert checked({parameter.name: choice})[parameter.name] == choice
 
 
 def test_an_unknown_parameter_is_named_beside_those_that_there_are():

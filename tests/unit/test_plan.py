@@ -13,6 +13,7 @@ import pytest
 from livepatch.apply import ledger, plan
 from livepatch.cpu import Cpu
 from livepatch.errors import Refused
+from livepatch.tracee.check import Watched
 from tests.planning import ANSWER, BIAS, CHECK, COLD, GAP, STAMP, Target, bytes_of_code, ours
 
 
@@ -41,9 +42,8 @@ def test_a_plan_says_where_each_jump_goes_and_what_stands_there(target):
 
 def test_nobody_may_be_in_any_range_of_a_replaced_function(target):
     bias = BIAS[target.cpu.name]
-    assert sorted(target.plan().ranges) == sorted(
-        [("check", bias + CHECK, 96), ("check", bias + COLD, 16), ("answer", bias + ANSWER, 32)]
-    )
+    found = [(each.name, each.start - bias, each.end - each.start) for each in target.plan().watched]
+    assert sorted(found) == sorted([("check", CHECK, 96), ("check", COLD, 16), ("answer", ANSWER, 32)])
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
@@ -63,7 +63,7 @@ def test_the_data_begins_with_the_ledger_of_this_plan_and_keeps_its_own_values(t
     assert read.state == ledger.LOADED
     assert read.text == (text, found.layout.text_span)
     assert read.data == (data, found.layout.data_span)
-    encoded = len(ledger.encode(read))
+    encoded = len(read.raw)
     assert encoded <= found.layout.ledger_size
     assert found.data[found.layout.ledger_size :] == found.linked.data[found.layout.ledger_size :]
 
@@ -281,7 +281,7 @@ def test_addresses_stay_in_the_word_of_the_architecture(target):
     # A prelinked library that stands below its link-time addresses has a negative bias.
     found = target.plan(bias=target.cpu.mask + 1 - 0x1000)
     assert [jump.address for jump in found.jumps] == [CHECK - 0x1000, ANSWER - 0x1000]
-    assert ("check", COLD - 0x1000, 16) in found.ranges
+    assert Watched(COLD - 0x1000, COLD - 0x1000 + 16, "check") in found.watched
     assert found.ledger.record.sites[1].ranges[0]["address"] == ANSWER - 0x1000
 
 

@@ -236,7 +236,15 @@ REASONS: Dict[str, Reason] = {
         "A patch's ledger in the process is damaged, or of a newer format.",
         "Use the newest version; else restart the process.",
     ),
-    "stacking": Reason("Another patch has replaced this function already.", "Revert that patch first."),
+    "stacking": Reason(
+        "Another build or version of this patch is in the process, or a patch has replaced a part of this function.",
+        "Revert that patch first; or, where the new patch supersedes it, give replace: true.",
+    ),
+    "superseded": Reason("A patch in the process has taken the place of this one.", "Nothing to do."),
+    "not_entry_safe": Reason(
+        "The artifact does not promise that calls under way can finish in the old code.",
+        "Leave consistency at strict.",
+    ),
     "conflicts": Reason("The patch conflicts with one that is in the process.", "Revert the other patch first."),
     "requires": Reason("The patch requires another one that is not in the process.", "Apply that patch first."),
     "needed_by": Reason("Another patch in the process requires this one.", "Revert the other patch first."),

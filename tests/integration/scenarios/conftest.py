@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.harness import product
 from tests.harness.product import Answer, livepatch
 from tests.harness.program import Program
 from tests.harness.toolchain import Pair
@@ -57,3 +59,26 @@ def patient(
         return Patient(start(pair.program, *arguments), build_patch(pair), pair)
 
     return ready
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Callable[..., Path]:
+    """``variant(patient, name, version="1", plus=2, fixed="FIXED", **relations) -> Path``: another patch for it.
+
+    Made with ``-DFIXED -DPLUS=N`` of the same unit; ``fixed`` may be several names.
+    """
+
+    def built(
+        it: Patient,
+        name: str,
+        version: str = "1",
+        plus: int = 2,
+        fixed: str | tuple[str, ...] = "FIXED",
+        **relations: list[str],
+    ) -> Path:
+        names = (fixed,) if isinstance(fixed, str) else fixed
+        new = it.pair.variant(*(f"-D{each}" for each in names), f"-DPLUS={plus}")
+        artifact = tmp_path / f"{name}-{version}-{plus}.lp.o"
+        return product.build(dataclasses.replace(it.pair, new=new), artifact, name, version, **relations)
+
+    return built

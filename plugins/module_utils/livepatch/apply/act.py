@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Iterable, List, Optional, Sequence, Tuple
 
 from ..errors import Busy, Gone, LivepatchError, RolledBack, Stranded
 from ..process.snapshot import Snapshot
+from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
-from . import apply_one, journal, memory, recover, revert_one
+from . import apply_one, journal, layers, memory, predict, recover, revert_one
 from .cancel import Cancel
 from .case import Case
 from .installed import Installed
@@ -59,8 +60,9 @@ def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
                 journal.ended(job, other)
             return
     for case in done:
-        if job.command == "revert":
-            _collect(case, cancel)
+        out_of_use = case.plan.displaced if case.plan is not None else [case.found] if case.found else []
+        for found in out_of_use:
+            _collect(case, found, cancel)
 
 
 def _one(job: Job, case: Case, cancel: Cancel) -> None:
@@ -75,7 +77,7 @@ def _one(job: Job, case: Case, cancel: Cancel) -> None:
                 _recover(job, case, tracee, cancel)
             elif job.command == "revert":
                 assert case.found is not None
-                case.switched("reverted", revert_one.take_out(tracee, case.found, patience_of(job), cancel.check))
+                case.switched("reverted", _take_out(job, tracee, case.found, case.present, (), cancel.check))
             else:
                 assert case.plan is not None
                 case.switched("applied", apply_one.put_in(tracee, case.plan, patience_of(job), cancel.check))
@@ -136,11 +138,14 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
             with tracee_of(case.snapshot, case.installed) as tracee:
                 if job.command == "revert":
                     assert case.found is not None
-                    revert_one.put_back(tracee, case.found, patience_of(job), _never)
+                    present = layers.without(case.present, [case.found])
+                    revert_one.put_back(tracee, case.found, present, patience_of(job), _never)
                 else:
                     assert case.plan is not None
                     _add(tracee, case.plan.ledger)
-                    revert_one.take_out(tracee, case.plan.ledger, patience_of(job), _never)
+                    mine, back = case.plan.ledger, case.plan.displaced
+                    present = layers.in_order([*layers.without(case.plan.beneath, back), mine])
+                    _take_out(job, tracee, mine, present, back, _never)
             case.failed_with(RolledBack("put_back", f"process {case.report.pid} is as it was before"))
             if case.plan is not None:
                 with suppress(Gone, LivepatchError, OSError), tracee_of(case.snapshot, case.installed) as tracee:
@@ -153,16 +158,31 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
             case.failed_with(Stranded("could_not_undo", what))
 
 
-def _collect(case: Case, cancel: Cancel) -> None:
-    """Free the memory of a patch that was taken out; the revert has succeeded whatever comes of it."""
-    assert case.snapshot is not None and case.found is not None
+def _take_out(
+    job: Job,
+    tracee: Tracee,
+    found: Ledger,
+    present: Sequence[Ledger],
+    back: Sequence[Ledger],
+    between: Callable[[], None],
+) -> Tuple[Outcome, int]:
+    entry = predict.terms_of(job).entry
+    return revert_one.take_out(tracee, found, present, back, entry, patience_of(job), between)
+
+
+def _collect(case: Case, found: Ledger, cancel: Cancel) -> None:
+    """Free the memory of a patch that is out of use; the act has succeeded whatever comes of it."""
+    assert case.snapshot is not None
     try:
         with tracee_of(case.snapshot, case.installed) as tracee:
-            case.report.message = memory.collect(tracee, case.found, cancel.check)
+            if case.plan is not None:
+                _add(tracee, case.plan.ledger)
+            kept = memory.collect(tracee, found, cancel.check)
     except (Gone, ProcessLookupError):
-        pass
+        return
     except (LivepatchError, OSError) as error:
-        case.report.message = f"its memory is kept: {error}"
+        kept = f"its memory is kept: {error}"
+    case.report.message = "; ".join(filter(None, [case.report.message, kept]))
 
 
 def tracee_of(snapshot: Snapshot, installed: Optional[Installed]) -> Tracee:

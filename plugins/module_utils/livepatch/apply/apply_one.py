@@ -8,12 +8,12 @@ from typing import Callable, Tuple
 
 from ..errors import Gone, LivepatchError, RolledBack, Stranded
 from ..loading import load
-from ..tracee.check import Watched
 from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
 from . import ledger, memory, switch
+from .installed import code_at
 from .plan import Plan
-from .switch import Switch
+from .switch import Change, Switch
 
 
 def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[], None]) -> Tuple[Outcome, int]:
@@ -26,25 +26,18 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
     :raises Stranded: and could not be undone
     """
     load_into(tracee, plan)
+    # Ours first: while it says "switching", recover knows what the others wait for.
+    changes = [Change(plan.ledger, ledger.LOADED, ledger.SWITCHING, ledger.APPLIED)]
+    changes += [Change(found, ledger.APPLIED, ledger.REPLACING, ledger.RETIRED) for found in plan.displaced]
     try:
+        switch.claim(tracee, [(found, ledger.APPLIED) for found in plan.beneath])
         between()
-        return switch.perform(
-            tracee,
-            Switch(
-                jumps=plan.jumps,
-                watched=[Watched(address, address + size, name) for name, address, size in plan.ranges],
-                ledger_address=plan.linked.data_address,
-                during=ledger.SWITCHING,
-                after=ledger.APPLIED,
-            ),
-            patience,
-            between,
-        )
+        return switch.perform(tracee, Switch(plan.jumps, plan.watched, changes), patience, between)
     except Stranded:
         raise
     except (LivepatchError, OSError, Gone) as error:
         _check_no_jump(tracee, plan, error)
-        switch.set_state(tracee, plan.linked.data_address, ledger.LOADED)
+        switch.withdraw(tracee, changes)
         _unload(tracee, plan, error)
         if isinstance(error, LivepatchError):
             raise
@@ -57,15 +50,9 @@ def _check_no_jump(tracee: Tracee, plan: Plan, cause: Exception) -> None:
     :raises Stranded: a jump stands; the ledger says ``switching``, or ``applied``
     :raises ProcessLookupError: the process has ended
     """
-    for jump in plan.jumps:
-        try:
-            stands = tracee.memory.read(jump.address, len(jump.new)) == jump.new
-        except ProcessLookupError:
-            raise
-        except OSError:  # its library was unloaded
-            continue
-        if stands:
-            raise Stranded("could_not_undo", f"{cause}; the jump at {jump.name} stands") from cause
+    for site in plan.ledger.record.sites:
+        if code_at(tracee.memory.read, site) == site.new_bytes:
+            raise Stranded("could_not_undo", f"{cause}; the jump at {site.name} stands") from cause
 
 
 def load_into(tracee: Tracee, plan: Plan) -> None:

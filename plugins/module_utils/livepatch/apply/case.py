@@ -12,7 +12,7 @@ from ..errors import LivepatchError, Refused
 from ..process.snapshot import Snapshot
 from ..report import STATUSES, ProcessReport
 from ..tracee.stop import Outcome
-from . import identity
+from . import identity, layers
 from .installed import Installed
 from .ledger import Ledger
 from .plan import Plan
@@ -46,6 +46,18 @@ class Case:
     def planned_before(self) -> List[Ledger]:
         """Patches that earlier cases put into the process."""
         return [case.plan.ledger for case in self.earlier if case.plan is not None]
+
+    @property
+    def present(self) -> List[Ledger]:
+        """The patches that will be in force when its turn comes, if all goes well."""
+        assert self.installed is not None
+        found = list(self.installed.in_force)
+        for case in self.earlier:
+            if case.plan is not None:
+                found = [*layers.without(found, case.plan.displaced), case.plan.ledger]
+            elif case.found is not None:
+                found = layers.without(found, [case.found])
+        return layers.in_order(found)
 
     @property
     def prediction(self) -> identity.Prediction:

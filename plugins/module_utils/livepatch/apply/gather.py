@@ -55,12 +55,14 @@ def facts(
     snapshot: Snapshot,
     image: Image,
     installed: Installed,
+    present: Sequence[Ledger],
     before: Sequence[Ledger],
     coroutines: str,
 ) -> Facts:
     """Everything that a plan is made from.
 
-    :param before: patches that will have been put in by then
+    :param present: the patches that will be in force by then
+    :param before: those of them whose memory is not there yet
     :param coroutines: the parameter
     :raises Refused: what resolving references finds; ``code_differs`` where code can not be read
     """
@@ -78,7 +80,9 @@ def facts(
         has_rule=_rules(snapshot, image),
         symbols=resolve.resolve(artifact, image, snapshot),
         find_gap=lambda layout: place.find_gap(layout, mappings, (image.start, image.end), executable.end),
-        installed=[*installed.in_force, *before],
+        present=installed.in_force,
+        installed=present,
+        retired=installed.retired,
         unproven=fitness.unproven(snapshot, coroutines),
     )
 

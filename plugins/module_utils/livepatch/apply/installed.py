@@ -9,12 +9,13 @@ No stop and no file are needed: every patch has a named data mapping, which
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Union
 
 from ..loading.load import Leftovers, bears_our_name, leftovers
 from ..process.snapshot import Snapshot, memory_task
 from ..tracee import waiting_room
-from . import ledger
+from . import layers, ledger
+from .layers import Jump
 from .ledger import Damaged, Ledger, Site
 
 Read = Callable[[int, int], bytes]
@@ -24,7 +25,7 @@ Read = Callable[[int, int], bytes]
 class Installed:
     """What of ours is in a process.
 
-    :ivar ledgers: oldest first
+    :ivar ledgers: the lowest first
     :ivar damaged: sentences about mappings of ours that can not be understood
     :ivar stray: memory and descriptors of ours that belong to no ledger
     :ivar rooms: where threads waited to be out of a function
@@ -69,7 +70,7 @@ class Installed:
 
     @property
     def in_force(self) -> List[Ledger]:
-        """Patches whose code runs."""
+        """Patches whose code runs, but where one above has replaced a function once more."""
         return [found for found in self.ledgers if found.state == ledger.APPLIED]
 
 
@@ -94,8 +95,7 @@ def read(snapshot: Snapshot, read_memory: Read) -> Installed:
             damaged.append(f"the memory at {start:#x} of process {snapshot.pid} carries our name, but {error}")
     known = {each.text[0] for each in found}
     stray = left._replace(data=(), texts=[text for text in left.texts if text[0] not in known])
-    found.sort(key=lambda each: (each.record.at, each.data[0]))
-    return Installed(found, damaged, stray, waiting_room.find(snapshot))
+    return Installed(layers.in_order(found), damaged, stray, waiting_room.find(snapshot))
 
 
 def _read_one(start: int, end: int, read_memory: Read) -> Ledger:
@@ -118,7 +118,7 @@ def described(installed: Installed, read_memory: Read) -> List[Dict[str, Any]]:
             "id": found.record.artifact,
             "name": found.record.name,
             "version": found.record.version,
-            "state": _state(found, read_memory),
+            "state": _state(installed, found, read_memory),
             "functions": sorted(site.name for site in found.record.sites),
             "target": found.record.target["name"],
             "at": found.record.at,
@@ -129,22 +129,25 @@ def described(installed: Installed, read_memory: Read) -> List[Dict[str, Any]]:
     ]
 
 
-def _state(found: Ledger, read_memory: Read) -> str:
+def _state(installed: Installed, found: Ledger, read_memory: Read) -> str:
     """The ledger's word, if the jumps bear it out."""
-    if found.state == ledger.APPLIED and not stands(found, read_memory):
+    if found.state == ledger.APPLIED and not stands(installed, found, read_memory):
         return "overwritten"
     return ledger.STATES[found.state]
 
 
-def stands(found: Ledger, read_memory: Read) -> bool:
-    """Whether all jumps of a patch are there."""
-    return all(code_at(read_memory, site) == site.new_bytes for site in found.record.sites)
+def stands(installed: Installed, found: Ledger, read_memory: Read) -> bool:
+    """Whether where a patch in force has put its jumps, its own or those of patches above stand."""
+    return all(
+        code_at(read_memory, site) == layers.standing(installed.in_force, site) for site in found.record.sites
+    )
 
 
-def code_at(read_memory: Read, site: Site) -> bytes:
-    """What stands where a jump was written; nothing where its library was unloaded since."""
+def code_at(read_memory: Read, where: Union[Site, Jump]) -> bytes:
+    """What stands where a jump goes; nothing where its library was unloaded since."""
+    size = len(where.new if isinstance(where, Jump) else where.new_bytes)
     try:
-        return read_memory(site.address, len(site.new_bytes))
+        return read_memory(where.address, size)
     except ProcessLookupError:
         raise
     except OSError:

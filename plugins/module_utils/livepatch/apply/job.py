@@ -17,7 +17,7 @@ from ..artifact.file import Artifact
 from ..errors import LivepatchError, Refused, UsageError
 from ..process.targets import SELECTION_KEYS
 from ..report import Report
-from . import act, identity, parameters, survey, trust
+from . import act, identity, parameters, predict, survey, trust
 from .cancel import Cancel
 from .case import Case
 from .journal import Journal, turned_down
@@ -166,7 +166,7 @@ def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> R
         artifacts=[artifact.summary() for artifact in artifacts],
         plans=plans,
         plan_sha256=identity.hash_of_all(plans) if plans else None,
-        diff=survey.diff(job, cases),
+        diff=predict.diff(job, cases),
     )
 
 

@@ -8,20 +8,14 @@ from typing import Callable, Optional, Sequence
 
 from ..errors import Busy, Refused
 from ..loading import load
-from ..tracee.check import Watched
 from ..tracee.references import TooLarge
 from ..tracee.stop import StoppedThread
 from ..tracee.tracee import Patience, Tracee
-from . import ledger, switch
+from . import layers, ledger, switch
 from .ledger import Ledger
 
 _TOO_LARGE = "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
 _PATIENCE = Patience(seconds=2.0, attempts=8, stop=0.050)
-
-
-def new_code(found: Ledger) -> Watched:
-    """A patch's text: nobody may be in there when it goes."""
-    return Watched(found.text[0], found.text[0] + found.text[1], f"the new code of {found.title}")
 
 
 def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
@@ -30,7 +24,7 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
     :returns: why it was kept; "" when it was freed
     :raises LivepatchError: it could not be freed
     """
-    switch.claim(tracee, found, ledger.RETIRED)
+    switch.claim(tracee, [(found, ledger.RETIRED)])
     begins = found.text[0]
     if not any(each.start <= begins < each.end and each.executable for each in tracee.mappings()):
         free(tracee, found, ledger.RETIRED)  # an earlier one had come that far
@@ -48,7 +42,7 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
         return None if reference is None else Busy("still_referenced", reference)
 
     try:
-        tracee.at_safe_point([new_code(found)], still, lambda: None, _PATIENCE, between)
+        tracee.at_safe_point(layers.watched([], [found], []), still, lambda: None, _PATIENCE, between)
     except TooLarge:
         return _TOO_LARGE
     except (Busy, Refused) as error:
@@ -68,7 +62,7 @@ def free(tracee: Tracee, found: Ledger, state: int) -> None:
     :param state: that the ledger must have
     :raises LivepatchError, OSError: it could not be freed
     """
-    switch.claim(tracee, found, state)
+    switch.claim(tracee, [(found, state)])
     ours = [text for text in [found.text] if load.is_text(tracee.mappings(), text)]
     with tracee.hold(load.UNLOAD_CALLS) as hold:
         load.unload(hold, ours, found.data)

@@ -15,7 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from ..artifact.shapes import Mismatch, Text, shown
 from ..artifact.signature import MAX_SIGNERS
-from ..errors import Refused, UsageError
+from ..errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,6 @@ class Parameter:
     :ivar kind: "str", "int", "float", "bool", "dict", "plan" (a dict, or its hash) or "text" (what a file holds that
         the command line and the module name)
     :ivar choices: the values that there are; None: any
-    :ivar built: the values that this version carries out; None: any.  What is not
-        built is refused by name, never done halfway.
     """
 
     name: str
@@ -34,7 +32,6 @@ class Parameter:
     default: Any
     help: str
     choices: Optional[Tuple[Any, ...]] = None
-    built: Optional[Tuple[Any, ...]] = None
     minimum: Optional[float] = None
     maximum: Optional[float] = None  # of a number; of a str its characters, which then is one printable line
     reads: Optional[bool] = False  # means something to ``list`` only; None: to ``list`` as well
@@ -45,7 +42,7 @@ PARAMETERS: Tuple[Parameter, ...] = (
     Parameter(
         "consistency", "str", "strict",
         "strict: all threads change at one instant; entry: calls under way finish in the old code",
-        choices=("strict", "entry"), built=("strict",),
+        choices=("strict", "entry"),
     ),
     Parameter(
         "coroutines", "str", "auto", "how suspended coroutines are looked for",
@@ -57,7 +54,7 @@ PARAMETERS: Tuple[Parameter, ...] = (
     Parameter("stop_ms", "int", 50, "the longest stop, milliseconds", minimum=1, maximum=60000),
     Parameter("on_busy", "str", "fail", "what a process without a safe point is", choices=("fail", "skip")),
     Parameter("all_or_nothing", "bool", True, "patch all selected processes of this host, or none"),
-    Parameter("replace", "bool", False, "take the place of the patches that this one supersedes", built=(False,)),
+    Parameter("replace", "bool", False, "take the place of the patches that this one supersedes"),
     Parameter("expected_plan", "plan", None, "a plan saved by an earlier check; refuse what has drifted"),
     Parameter("trusted_keys", "text", None, "a file of allowed signers, ssh-keygen(1): accept only what they signed",
               maximum=MAX_SIGNERS, reads=None),
@@ -105,8 +102,6 @@ def _checked_one(parameter: Parameter, value: Any) -> Any:
             raise UsageError(f"{name} has {len(value)} characters, more than {parameter.maximum:g}")
     elif parameter.maximum is not None:
         _check_line(name, value, int(parameter.maximum))
-    if parameter.built is not None and value not in parameter.built:
-        raise Refused("not_supported_yet", f"{name}: {value!r} is not carried out by this version")
     return float(value) if parameter.kind == "float" else value
 
 

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..artifact.file import Artifact
-from ..artifact.manifest import Function, Manifest
+from ..artifact.manifest import Function, Range
 from ..cpu import Cpu
 from ..errors import Refused
 from ..loading.addresses import takes_code_address
 from ..loading.layout import PAGE, Layout, lay_out
 from ..loading.link import Linked, link
-from . import ledger
+from ..tracee.check import Watched
+from . import layers, ledger, relations
+from .layers import Jump
 from .ledger import Ledger, Record, Site
 
 # What a ledger's addresses may grow to; its size must be known before they are.
@@ -38,7 +40,9 @@ class Facts:
     :ivar has_rule: whether the unwind tables know a link-time address
     :ivar symbols: undefined symbol of the artifact -> address in the process
     :ivar find_gap: layout -> (text address, data address); raises Refused
-    :ivar installed: patches that are in the process
+    :ivar present: patches whose jumps stand in ``code``
+    :ivar installed: patches that will be in force when this one goes in: earlier ones of the same job included
+    :ivar retired: patches out of use whose memory is still there
     :ivar unproven: what only a stop can show, see ``process.fitness``
     """
 
@@ -50,8 +54,18 @@ class Facts:
     has_rule: Callable[[int], bool]
     symbols: Mapping[str, int]
     find_gap: Callable[[Layout], Tuple[int, int]]
+    present: Sequence[Ledger]
     installed: Sequence[Ledger]
+    retired: Sequence[Ledger]
     unproven: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person asked for, as far as it decides what is written."""
+
+    replace: bool = False  # take the place of what the artifact supersedes
+    entry: bool = False  # calls under way finish in the old code
 
 
 @dataclass(frozen=True)
@@ -64,68 +78,67 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Jump:
-    """Bytes that change at one instant."""
-
-    name: str
-    address: int
-    old: bytes
-    new: bytes
-
-
-@dataclass(frozen=True)
 class Plan:
     """One artifact into one process."""
 
     artifact_id: str
     cpu: Cpu
-    jumps: Sequence[Jump]  # in write order
-    ranges: Sequence[Tuple[str, int, int]]  # (function, address in the process, size): nobody may be in there
+    jumps: Sequence[Jump]  # in the order in which they are written
+    watched: Sequence[Watched]  # nobody may be in there
     layout: Layout
     linked: Linked
     data: bytes  # with the ledger, in state ``loaded``
     ledger: Ledger
+    beneath: Sequence[Ledger]  # all patches that will be in force by then
+    displaced: Sequence[Ledger]  # those of them that go out in the same stop
     unproven: Sequence[str]
 
     @property
     def functions(self) -> List[str]:
-        return [jump.name for jump in self.jumps]
+        return [site.name for site in self.ledger.record.sites]
 
 
-def make(artifact: Artifact, facts: Facts, stamp: Stamp) -> Plan:
+def make(artifact: Artifact, facts: Facts, stamp: Stamp, terms: Terms) -> Plan:
     """The plan.
 
     :raises Refused: for every reason that can be seen without a stop
     """
     manifest = artifact.manifest
-    _check_neighbours(manifest, facts.installed)
+    displaced = relations.displaced(manifest, facts.installed, terms.replace)
     ordered = [manifest.functions[index] for index in manifest.write_order]
+    entries = []
     for function in ordered:
-        _check_code(function, facts)
-        _check_free(function, facts)
-        _check_unwind(function, facts)
-    entries = [_entry(function, facts) for function in ordered]
+        code = {part.address: _unpatched(part, facts) for part in function.ranges}
+        _check_code(function, code, facts)
+        entries.append(_entry(function, code, facts))
+        _check_ranges(function, entries[-1][0], facts)
+        if terms.entry:
+            _check_entry_safe(function)
+        else:
+            _check_unwind(function, facts)
 
-    names = [function.entry_symbol for function in ordered]
-    draft = _ledger(artifact, facts, stamp, ordered, entries, None)
-    room = -(-len(ledger.encode(draft)) // _LEDGER_ALIGN) * _LEDGER_ALIGN
+    names = [name for function in ordered for name in _symbols(function)]
+    draft = ledger.encoded(_ledger(artifact, facts, stamp, ordered, entries, displaced, None))
+    room = -(-len(draft.raw) // _LEDGER_ALIGN) * _LEDGER_ALIGN
     layout = lay_out(artifact.elf, facts.cpu, room, names)
     text_address, data_address = facts.find_gap(layout)
     linked = link(layout, text_address, data_address, facts.symbols)
-    final = _ledger(artifact, facts, stamp, ordered, entries, (layout, linked))
+    final = ledger.encoded(_ledger(artifact, facts, stamp, ordered, entries, displaced, (layout, linked)))
+    jumps = layers.transition(facts.installed, displaced, [final])
+    watched = layers.half_written(jumps) if terms.entry else layers.watched(
+        facts.installed, displaced, [final], facts.retired
+    )
     return Plan(
         artifact_id=artifact.id,
         cpu=facts.cpu,
-        jumps=[Jump(site.name, site.address, site.old_bytes, site.new_bytes) for site in final.record.sites],
-        ranges=[
-            (function.name, part.address + facts.bias & facts.cpu.mask, part.size)
-            for function in ordered
-            for part in function.ranges
-        ],
+        jumps=jumps,
+        watched=watched,
         layout=layout,
         linked=linked,
-        data=_with_ledger(linked.data, ledger.encode(final)),
+        data=_with_ledger(linked.data, final.raw),
         ledger=final,
+        beneath=list(facts.installed),
+        displaced=displaced,
         unproven=facts.unproven,
     )
 
@@ -134,30 +147,16 @@ def _with_ledger(data: bytes, encoded: bytes) -> bytes:
     return encoded + data[len(encoded) :]
 
 
-def _check_neighbours(manifest: Manifest, installed: Sequence[Ledger]) -> None:
-    """Relations to the patches that are in the process, theirs to us included."""
-    def matches(relation: Mapping[str, object], name: str, version: str) -> bool:
-        return relation["name"] == name and relation["version"] in (None, version)
-
-    for other in installed:
-        for relation in manifest.conflicts:
-            if matches({"name": relation.name, "version": relation.version}, other.record.name, other.record.version):
-                raise Refused("conflicts", f"{manifest.name} {manifest.version} conflicts with {other.title}")
-        for known in other.record.conflicts:
-            if matches(known, manifest.name, manifest.version):
-                raise Refused("conflicts", f"{other.title}, which is in the process, conflicts with this patch")
-        if other.record.name == manifest.name:
-            raise Refused("stacking", f"another build or version of this patch, {other.title}, is in the process")
-    for relation in manifest.requires:
-        wanted = {"name": relation.name, "version": relation.version}
-        if not any(matches(wanted, other.record.name, other.record.version) for other in installed):
-            raise Refused("requires", f"it requires {relation.name} {relation.version or ''}".rstrip())
+def _unpatched(part: Range, facts: Facts) -> bytes:
+    """A range as it would stand in memory without any patch."""
+    start = part.address + facts.bias & facts.cpu.mask
+    return layers.unpatched(facts.present, start, facts.code[part.address])
 
 
-def _check_code(function: Function, facts: Facts) -> None:
-    """The code in memory is what the patch was built against."""
+def _check_code(function: Function, code: Mapping[int, bytes], facts: Facts) -> None:
+    """The code in memory, less the jumps of patches, is what the patch was built against."""
     for index, part in enumerate(function.ranges):
-        memory = bytearray(facts.code[part.address])
+        memory = bytearray(code[part.address])
         for place in function.text_relocations:
             if place.range == index:
                 original = facts.from_file(part.address + place.offset, place.size)
@@ -185,15 +184,25 @@ def _difference(name: str, address: int, memory: bytes, facts: Facts) -> str:
     )
 
 
-def _check_free(function: Function, facts: Facts) -> None:
+def _check_ranges(function: Function, jump: int, facts: Facts) -> None:
+    """Another patch has replaced the same function, or none of these bytes.
+
+    :param jump: where the jump goes in the process
+    """
     mask = facts.cpu.mask
     for part in function.ranges:
         start = part.address + facts.bias & mask
         for other in facts.installed:
             for site in other.record.sites:
                 for theirs in site.ranges:
-                    if start < theirs["address"] + theirs["size"] and theirs["address"] < start + part.size:
-                        raise Refused("stacking", f"{other.title} has replaced {site.name} already")
+                    shares = start < theirs["address"] + theirs["size"] and theirs["address"] < start + part.size
+                    if shares and site.address != jump:
+                        raise Refused("stacking", f"{other.title} has replaced {site.name}, which shares code with it")
+
+
+def _check_entry_safe(function: Function) -> None:
+    if not function.entry_safe:
+        raise Refused("not_entry_safe", f"calls of {function.name} that are under way could run into the jump")
 
 
 def _check_unwind(function: Function, facts: Facts) -> None:
@@ -202,11 +211,11 @@ def _check_unwind(function: Function, facts: Facts) -> None:
             raise Refused("no_unwind_tables", f"the target has no unwind rule for {function.name}")
 
 
-def _entry(function: Function, facts: Facts) -> Tuple[int, bytes]:
-    """Where the jump goes in the process, and the bytes that stand there."""
+def _entry(function: Function, ranges: Mapping[int, bytes], facts: Facts) -> Tuple[int, bytes]:
+    """Where the jump goes in the process, and the bytes that the target has there."""
     cpu = facts.cpu
     part = function.ranges[0]
-    code = facts.code[part.address]
+    code = ranges[part.address]
     skip = len(cpu.endbr) if code.startswith(cpu.endbr) else 0  # indirect branches need it where it is
     if len(code) < skip + cpu.jump_size:
         needed = skip + cpu.jump_size
@@ -223,6 +232,7 @@ def _ledger(
     stamp: Stamp,
     functions: Sequence[Function],
     entries: Sequence[Tuple[int, bytes]],
+    displaced: Sequence[Ledger],
     placed: Optional[Tuple[Layout, Linked]],
 ) -> Ledger:
     """The ledger; without ``placed``, one of the greatest length that it can have."""
@@ -238,8 +248,9 @@ def _ledger(
         relocations = [
             {"range": place.range, "offset": place.offset, "size": place.size} for place in function.text_relocations
         ]
+        code = _new_code(function, placed)
         sites.append(
-            Site(function.name, function.file, address, old.hex(), new.hex(), entry, ranges, relocations)
+            Site(function.name, function.file, address, old.hex(), new.hex(), entry, ranges, relocations, code)
         )
     record = Record(
         artifact=artifact.id,
@@ -260,6 +271,8 @@ def _ledger(
         requires=[{"name": item.name, "version": item.version} for item in manifest.requires],
         conflicts=[{"name": item.name, "version": item.version} for item in manifest.conflicts],
         supersedes=[{"name": item.name, "version": item.version} for item in manifest.supersedes],
+        order=_WIDEST if placed is None else 1 + max((found.record.order for found in facts.installed), default=0),
+        displaced=[_WIDEST if placed is None else found.data[0] for found in displaced],
     )
     if placed is None:
         return Ledger(ledger.LOADED, (_WIDEST, _WIDEST), (_WIDEST, _WIDEST), record)
@@ -270,3 +283,17 @@ def _ledger(
         (linked.data_address, layout.data_span),
         record,
     )
+
+
+def _new_code(function: Function, placed: Optional[Tuple[Layout, Linked]]) -> List[Dict[str, int]]:
+    """Where the new code of a function stands; without ``placed``, of the greatest length that this can have."""
+    if placed is None:
+        return [{"address": _WIDEST, "size": _WIDEST} for _ in _symbols(function)]
+    layout, linked = placed
+    sizes = {symbol.name: symbol.size for symbol in layout.symbols}
+    return [{"address": linked.functions[name], "size": sizes[name]} for name in _symbols(function)]
+
+
+def _symbols(function: Function) -> List[str]:
+    """The new code's symbols, the one that is entered first."""
+    return [function.symbol] if function.thunk is None else [function.thunk, function.symbol]

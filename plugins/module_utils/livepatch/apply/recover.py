@@ -2,37 +2,82 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Put right what an injector that died has left.
 
-======================  =======================================================
-found                   done
-======================  =======================================================
-loaded                  free the memory: no jump was written
-switching, all jumps    it is applied
-switching, some jumps   take them back, free the memory
-switching, none         free the memory
-reverting, no jump      free the memory
-reverting, some or all  finish the revert, free the memory
-retired                 free the memory, if nothing leads there
-text without ledger     unmap: the ledger, which goes last, is gone already
-open memfd of ours      close it
-======================  =======================================================
+==========================  ===================================================
+found                       done
+==========================  ===================================================
+loaded                      free the memory: no jump was written
+switching, all jumps        it is applied, and what it displaced is retired
+switching, some jumps       take them back, put back what it would displace,
+                            free the memory
+switching, none             free the memory
+reverting                   finish the revert, free the memory; what it had
+                            displaced comes back where that had begun
+replacing                   as the patch that displaces it; without one, it is
+                            applied as before
+retired                     free the memory, if nothing leads there
+text without ledger         unmap: the ledger, which goes last, is gone already
+open memfd of ours          close it
+==========================  ===================================================
 
 A death in the middle of any of these leaves one of the same states.
 """
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, NamedTuple, Sequence, Tuple
 
 from ..errors import Refused
 from ..loading import load
 from ..tracee import waiting
 from ..tracee.tracee import Patience, Tracee
-from . import ledger, memory, revert_one, switch
+from . import layers, ledger, memory, revert_one, switch
 from .installed import Installed, code_at
-from .ledger import Ledger, Site
-from .switch import Switch
+from .layers import Jump
+from .ledger import Ledger
+from .revert_one import FromFile
+from .switch import Change, Switch
 
-FromFile = Callable[[Ledger, int, int], Optional[bytes]]
+
+class CutOff(NamedTuple):
+    """An act that was cut off: a patch that came or left, and those that it displaced."""
+
+    found: Ledger
+    displaced: Sequence[Ledger]
+    present: Sequence[Ledger]  # all patches that take part or are in force, the lowest first
+
+    @property
+    def jumps(self) -> List[Jump]:
+        """What it would have written from its beginning to its end."""
+        if self.found.state == ledger.REVERTING:
+            return layers.transition(layers.without(self.present, self.displaced), [self.found], self.displaced)
+        return layers.transition(layers.without(self.present, [self.found]), self.displaced, [self.found])
+
+    @property
+    def changes(self) -> List[Change]:
+        """To where it all began, in the order in which a death on the way is understood."""
+        own = Change(self.found, self.found.state, ledger.REVERTING, ledger.RETIRED)
+        others = [Change(each, each.state, ledger.REPLACING, ledger.APPLIED) for each in self.displaced]
+        return [*others, own]
+
+
+def cut_off(installed: Installed) -> List[CutOff]:
+    """The acts that were cut off: one, where every writing command recovers first."""
+    result = []
+    for found in installed.ledgers:
+        if found.state == ledger.SWITCHING:
+            displaced = _displaced(installed, found, (ledger.APPLIED, ledger.REPLACING, ledger.RETIRED))
+        elif found.state == ledger.REVERTING:
+            displaced = _displaced(installed, found, (ledger.REPLACING,))
+        else:
+            continue
+        present = layers.in_order([*layers.without(installed.in_force, [found, *displaced]), found, *displaced])
+        result.append(CutOff(found, displaced, present))
+    return result
+
+
+def _displaced(installed: Installed, found: Ledger, states: Tuple[int, ...]) -> List[Ledger]:
+    places = found.record.displaced
+    return [each for each in installed.ledgers if each.data[0] in places and each.state in states]
 
 
 def recover(
@@ -50,13 +95,18 @@ def recover(
     if installed.rooms.anything:
         waiting.recover(tracee, installed.rooms, patience.stop)
         done.append("removed a waiting room")
-    for found in installed.ledgers:
-        if found.state in ledger.CUT_OFF:
-            done.append(_finish(tracee, found, from_file, patience, between))
-        elif found.state == ledger.RETIRED:
-            kept = memory.collect(tracee, found, between)
-            if not kept:
-                done.append(f"freed the memory of {found.title}")
+    acts = cut_off(installed)
+    for act in acts:
+        done.append(_finish(tracee, act, from_file, patience, between))
+    left = layers.without(installed.ledgers, [each for act in acts for each in (act.found, *act.displaced)])
+    for found in left:
+        if found.state == ledger.LOADED:
+            memory.free(tracee, found, ledger.LOADED)  # nobody has ever been in there
+            done.append(f"removed {found.title}, which was not in force yet")
+        elif found.state == ledger.REPLACING:
+            done.append(_release(tracee, found, installed))
+        elif found.state == ledger.RETIRED and not memory.collect(tracee, found, between):
+            done.append(f"freed the memory of {found.title}")
     stray = installed.stray
     if stray.texts or stray.descriptors:
         with tracee.hold(load.CLEAN_CALLS) as hold:
@@ -66,47 +116,52 @@ def recover(
 
 
 def _finish(
-    tracee: Tracee, found: Ledger, from_file: FromFile, patience: Patience, between: Callable[[], None]
+    tracee: Tracee, act: CutOff, from_file: FromFile, patience: Patience, between: Callable[[], None]
 ) -> str:
-    standing = [site for site in found.record.sites if _stands(tracee, site)]
-    if standing and found.state == ledger.SWITCHING and len(standing) == len(found.record.sites):
-        switch.set_state(tracee, found.data[0], ledger.APPLIED)
-        return f"{found.title} was complete"
-    if not standing and found.state != ledger.REVERTING:
-        memory.free(tracee, found, found.state)  # nobody has ever been in there
-        return f"removed {found.title}, which was not in force yet"
-    if standing:
-        for site in standing:
-            revert_one.check_old_bytes(tracee.memory.read, found, site, from_file)
-        _take_back(tracee, found, standing, patience, between)
-    switch.set_state(tracee, found.data[0], ledger.RETIRED)
+    found = act.found
+    switch.claim(tracee, [(each, each.state) for each in (found, *act.displaced)])
+    jumps = act.jumps
+    written = layers.progress(jumps, lambda jump: code_at(tracee.memory.read, jump))
+    if found.state == ledger.SWITCHING:
+        if written == len(jumps):
+            for each in act.displaced:
+                switch.set_state(tracee, each.data[0], ledger.RETIRED)
+            switch.set_state(tracee, found.data[0], ledger.APPLIED)
+            return f"{found.title} was complete"
+        if not written:
+            for each in act.displaced:
+                switch.set_state(tracee, each.data[0], ledger.APPLIED)
+            memory.free(tracee, found, ledger.SWITCHING)  # nobody has ever been in there
+            return f"removed {found.title}, which was not in force yet"
+        left = [jump.undone for jump in reversed(jumps[:written])]
+    else:
+        left = jumps[written:]
+    if left:
+        for each in (found, *act.displaced):
+            for site in each.record.sites:
+                revert_one.check_old_bytes(tracee.memory.read, each, site, from_file)
+        watched = layers.watched(act.present, [found], act.displaced)
+        switch.perform(tracee, Switch(left, watched, act.changes), patience, between)
+    else:
+        for change in reversed(act.changes):
+            switch.set_state(tracee, change.ledger.data[0], change.after)
     kept = memory.collect(tracee, found, between)
     return f"took {found.title} back" + (f"; {kept}" if kept else "")
 
 
-def _stands(tracee: Tracee, site: Site) -> bool:
-    """:raises Refused: ``code_differs``: neither old nor new bytes stand there"""
-    here = code_at(tracee.memory.read, site)
-    if here not in (site.old_bytes, site.new_bytes):
-        what = f"at {site.name} stands {here.hex() or 'nothing'}, neither the old code nor the patch's jump"
-        raise Refused("code_differs", what)
-    return here == site.new_bytes
+def _release(tracee: Tracee, found: Ledger, installed: Installed) -> str:
+    """A patch that waits for one that is not there any more, or has come to its end.
 
-
-def _take_back(
-    tracee: Tracee, found: Ledger, standing: Sequence[Site], patience: Patience, between: Callable[[], None]
-) -> None:
-    names = {site.name for site in standing}
-    switch.claim(tracee, found, found.state)
-    switch.perform(
-        tracee,
-        Switch(
-            jumps=[jump for jump in revert_one.backwards(found) if jump.name in names],
-            watched=[memory.new_code(found)],
-            ledger_address=found.data[0],
-            during=ledger.REVERTING,  # threads may have been in there: it is never freed unseen
-            after=ledger.RETIRED,
-        ),
-        patience,
-        between,
-    )
+    :raises Refused: ``code_differs``: its jumps do not stand
+    """
+    successors = [each for each in installed.in_force if found.data[0] in each.record.displaced]
+    state = ledger.RETIRED if successors else ledger.APPLIED
+    present = [*installed.in_force, *([] if successors else [found])]
+    for site in found.record.sites:
+        here = code_at(tracee.memory.read, site)
+        if here != layers.standing(present, site):
+            what = f"at {site.name} stands {here.hex() or 'nothing'}, which {found.title} can not explain"
+            raise Refused("code_differs", what)
+    switch.claim(tracee, [(found, found.state)])
+    switch.set_state(tracee, found.data[0], state)
+    return f"{found.title} is {ledger.STATES[state]}"

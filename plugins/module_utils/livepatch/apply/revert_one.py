@@ -5,54 +5,45 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 from ..errors import Gone, LivepatchError, Refused, Stranded
 from ..process.snapshot import Snapshot
-from ..tracee.check import Watched
 from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
-from . import ledger, memory, switch
+from . import layers, ledger, switch
 from .installed import code_at
 from .ledger import Ledger, Site
-from .plan import Jump
-from .switch import Switch
+from .switch import Change, Switch
+
+Read = Callable[[int, int], bytes]  # (address, size) -> what stands there in the process
+FromFile = Callable[[Ledger, int, int], Optional[bytes]]  # the same -> what the target file of a patch has there
 
 
-def check_possible(found: Ledger, others: Sequence[Ledger]) -> None:
-    """:raises Refused: ``needed_by``: another patch requires this one"""
-    for other in others:
-        for relation in other.record.requires:
-            if relation["name"] == found.record.name and relation["version"] in (None, found.record.version):
-                raise Refused("needed_by", f"{other.title} requires {found.title}")
+def check_standing(read: Read, present: Sequence[Ledger], found: Ledger, from_file: FromFile) -> None:
+    """The jumps that the ledgers tell of stand, and the bytes that could be put back are the right ones.
 
-
-def check_standing(tracee_read: Callable[[int, int], bytes], found: Ledger,
-                   from_file: Callable[[Ledger, int, int], Optional[bytes]]) -> None:
-    """The jumps that the ledger tells of stand, and the bytes that it would put back are the right ones.
-
-    :param from_file: (ledger, address in the process, size) -> the target file's bytes there
+    :param present: the patches in force, ``found`` among them
     :raises Refused: ``code_differs``
     """
     for site in found.record.sites:
-        here = code_at(tracee_read, site)
-        if here != site.new_bytes:
+        here, wanted = code_at(read, site), layers.standing(present, site)
+        if here != wanted:
             raise Refused(
                 "code_differs",
-                f"at {site.name} stands {here.hex() or 'nothing'} instead of the jump {site.new} of {found.title}",
+                f"at {site.name} stands {here.hex() or 'nothing'} instead of the jump {wanted.hex()} of {found.title}",
             )
-        check_old_bytes(tracee_read, found, site, from_file)
+        check_old_bytes(read, found, site, from_file)
 
 
-def check_old_bytes(tracee_read: Callable[[int, int], bytes], found: Ledger, site: Site,
-                    from_file: Callable[[Ledger, int, int], Optional[bytes]]) -> None:
+def check_old_bytes(read: Read, found: Ledger, site: Site, from_file: FromFile) -> None:
     """With its old bytes put back, the function has the hash that the patch's manifest promised.
 
     :raises Refused: ``code_differs``
     """
     part = site.ranges[0]
     start = part["address"]
-    code = bytearray(tracee_read(start, part["size"]))
+    code = bytearray(read(start, part["size"]))
     at = site.address - start
     code[at : at + len(site.old_bytes)] = site.old_bytes
     for place in site.text_relocations:
@@ -65,70 +56,64 @@ def check_old_bytes(tracee_read: Callable[[int, int], bytes], found: Ledger, sit
         raise Refused("code_differs", f"{site.name} with its old bytes put back is not the function that was patched")
 
 
-def take_out(tracee: Tracee, found: Ledger, patience: Patience, between: Callable[[], None]) -> Tuple[Outcome, int]:
-    """Make the old code run again; the memory stays, in state ``retired``.
+def take_out(
+    tracee: Tracee,
+    found: Ledger,
+    present: Sequence[Ledger],
+    back: Sequence[Ledger],
+    entry: bool,
+    patience: Patience,
+    between: Callable[[], None],
+) -> Tuple[Outcome, int]:
+    """Make what lies beneath a patch run again; the memory stays, in state ``retired``.
 
-    :raises Busy, Refused, RolledBack, Stranded: as switch.perform; the patch is in the process as before
+    :param present: the patches in force, ``found`` among them
+    :param back: those whose place it had taken, if they are to come back: ``retired`` now
+    :param entry: calls under way may finish in the new code
+    :raises Busy, Refused, RolledBack, Stranded: as switch.perform; all patches are in the process as before
     """
-    switch.claim(tracee, found, ledger.APPLIED)
-    try:
-        return switch.perform(
-            tracee,
-            Switch(
-                jumps=backwards(found),
-                watched=[memory.new_code(found)],
-                ledger_address=found.data[0],
-                during=ledger.REVERTING,
-                after=ledger.RETIRED,
-            ),
-            patience,
-            between,
-        )
-    except (LivepatchError, Gone, OSError) as error:
-        if not isinstance(error, Stranded):
-            switch.withdraw(tracee, found.data[0], ledger.REVERTING, ledger.APPLIED)
-        raise
+    # What comes back first: from "reverting" alone recover could not tell that anything should.
+    changes = [Change(each, ledger.RETIRED, ledger.REPLACING, ledger.APPLIED) for each in back]
+    changes += [Change(found, ledger.APPLIED, ledger.REVERTING, ledger.RETIRED)]
+    return _perform(tracee, present, [found], back, changes, entry, patience, between)
 
 
-def put_back(tracee: Tracee, found: Ledger, patience: Patience, between: Callable[[], None]) -> None:
+def put_back(
+    tracee: Tracee, found: Ledger, present: Sequence[Ledger], patience: Patience, between: Callable[[], None]
+) -> None:
     """The way back from :func:`take_out`: jump into the patch again (``all_or_nothing``).
 
+    :param present: the patches in force, ``found`` not among them
     :raises Busy, Refused, RolledBack, Stranded: as switch.perform; the patch is retired
     """
-    switch.claim(tracee, found, ledger.RETIRED)
+    # Threads have been in there: recover must not free it unseen.
+    changes = [Change(found, ledger.RETIRED, ledger.REVERTING, ledger.APPLIED)]
+    _perform(tracee, present, [], [found], changes, False, patience, between)
+
+
+def _perform(
+    tracee: Tracee,
+    present: Sequence[Ledger],
+    leaving: Sequence[Ledger],
+    coming: Sequence[Ledger],
+    changes: Sequence[Change],
+    entry: bool,
+    patience: Patience,
+    between: Callable[[], None],
+) -> Tuple[Outcome, int]:
+    switch.claim(tracee, [(each, ledger.APPLIED) for each in present])
+    switch.claim(tracee, [(each, ledger.RETIRED) for each in coming])
+    jumps = layers.transition(present, leaving, coming)
+    watched = layers.half_written(jumps) if entry else layers.watched(present, leaving, coming)
     try:
-        switch.perform(
-            tracee,
-            Switch(
-                jumps=[forward(site) for site in found.record.sites],
-                watched=[
-                    Watched(part["address"], part["address"] + part["size"], site.name)
-                    for site in found.record.sites
-                    for part in site.ranges
-                ],
-                ledger_address=found.data[0],
-                during=ledger.REVERTING,  # threads have been in there: recover must not free it unseen
-                after=ledger.APPLIED,
-            ),
-            patience,
-            between,
-        )
+        return switch.perform(tracee, Switch(jumps, watched, changes), patience, between)
     except (LivepatchError, Gone, OSError) as error:
         if not isinstance(error, Stranded):
-            switch.withdraw(tracee, found.data[0], ledger.REVERTING, ledger.RETIRED)
+            switch.withdraw(tracee, changes)
         raise
 
 
-def forward(site: Site) -> Jump:
-    return Jump(site.name, site.address, site.old_bytes, site.new_bytes)
-
-
-def backwards(found: Ledger) -> List[Jump]:
-    """Old bytes over jumps, the last jump first: every prefix of that is safe, too."""
-    return [Jump(site.name, site.address, site.new_bytes, site.old_bytes) for site in reversed(found.record.sites)]
-
-
-def file_reader(snapshot: Snapshot) -> Callable[[Ledger, int, int], Optional[bytes]]:
+def file_reader(snapshot: Snapshot) -> FromFile:
     """What ``from_file`` above asks: the target file's bytes by address in the process."""
 
     def read(found: Ledger, address: int, size: int) -> Optional[bytes]:

@@ -9,19 +9,17 @@ for: a writing command first recovers what an earlier one has left.
 from __future__ import annotations
 
 import os
-import time
-from typing import TYPE_CHECKING, Callable, Collection, Dict, List, Sequence, Tuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Collection, Iterator, List, Sequence, Tuple
 
 from ..artifact.file import Artifact
 from ..errors import Gone, Interrupted, LivepatchError, Refused, RolledBack
-from ..process import coroutines, fitness, targets
+from ..process import fitness, targets
 from ..process.snapshot import Snapshot, take
 from ..process.targets import Found, Identity, Verdict
 from ..report import ProcessReport
-from . import act, gather, installed, plan, revert_one
+from . import act, gather, installed, predict
 from .case import Case
-from .ledger import Ledger
-from .plan import Stamp
 
 if TYPE_CHECKING:
     from .job import Job
@@ -46,7 +44,8 @@ def look(job: Job, artifacts: Sequence[Artifact], known: Collection[Tuple[int, i
         cases += [
             case for name in _names(job) for found in _everybody(job, known) for case in _named(job, name, found)
         ]
-    return sorted(_needed(cases), key=lambda case: case.report.pid)
+    cases = sorted(_needed(cases), key=lambda case: case.report.pid)
+    return _from_the_top(job, cases) if _reverts(job) else cases
 
 
 def _needed(cases: Sequence[Case]) -> List[Case]:
@@ -107,7 +106,7 @@ def _look_at(job: Job, artifact: Artifact, found: Found, earlier: List[Case]) ->
     case.matches = found.verdict is Verdict.MATCH
     case.report.artifact = f"{artifact.manifest.name} {artifact.manifest.version}"
     case.report.functions = [function.name for function in artifact.manifest.functions]
-    try:
+    with _judged(job, case):
         if found.verdict is Verdict.GONE:
             raise Gone(found.pid)
         if found.verdict is Verdict.UNSEEN and found.error is not None:
@@ -117,19 +116,51 @@ def _look_at(job: Job, artifact: Artifact, found: Found, earlier: List[Case]) ->
             assert case.snapshot is not None
             gather.check_architecture(artifact, case.snapshot)
             raise found.error
-        predict = _predict_revert if job.direction == "revert" and job.command != "list" else _predict_apply
-        _predict(job, case, lambda: predict(job, case))
+        if _reverts(job):
+            _predict(job, case, lambda: predict.revert(case))
+        else:
+            _predict(job, case, lambda: predict.apply(job, case))
+    return case
+
+
+@contextmanager
+def _judged(job: Job, case: Case) -> Iterator[None]:
+    """What comes up while a process is looked at becomes its case's outcome."""
+    pid = case.report.pid
+    try:
+        yield
     except (Gone, ProcessLookupError):
         act.gone(case)
     except PermissionError as error:
-        case.failed_with(Refused("not_permitted", f"process {found.pid} may not be looked at: {error}"))
+        case.failed_with(Refused("not_permitted", f"process {pid} may not be looked at: {error}"))
     except OSError as error:  # of one process, which is no reason to say nothing of the others
-        case.failed_with(RolledBack("failed_midway", f"process {found.pid}: {error}"))
+        case.failed_with(RolledBack("failed_midway", f"process {pid}: {error}"))
     except LivepatchError as error:
         by_number = "pid" in job.parameters["processes"]
         unwanted = _NOT_NEEDED if case.snapshot is not None else _NOT_NEEDED | {"not_permitted"}
-        case.failed_with(error, skip=error.reason in unwanted and not by_number)
-    return case
+        case.failed_with(error, skip=error.reason == "superseded" or (error.reason in unwanted and not by_number))
+
+
+def _reverts(job: Job) -> bool:
+    return job.direction == "revert" and job.command != "list"
+
+
+def _from_the_top(job: Job, cases: Sequence[Case]) -> List[Case]:
+    """Reverts in the order in which they are carried out, each planned for what those before it leave.
+
+    Of one process's patches the highest goes first, so that one which requires another goes before that.
+    """
+    result: List[Case] = []
+    for case in sorted(cases, key=lambda each: (each.report.pid, -each.found.record.order if each.found else 0)):
+        if case.found is not None and case.report.status == "planned":
+            before = [each for each in result if each.report.pid == case.report.pid and each.found is not None]
+            if any(each.found is not None and each.found.data == case.found.data for each in before):
+                continue  # named twice
+            case.earlier = before
+            with _judged(job, case):
+                predict.plan_revert(job, case)
+        result.append(case)
+    return result
 
 
 def _patched(job: Job, found: Found) -> List[Case]:
@@ -187,10 +218,8 @@ def _named(job: Job, name: str, found: Found) -> List[Case]:
         case.report.functions = [site.name for site in matching[-1].record.sites]
         if case.failed:
             return cases
-        try:
-            _plan_revert(job, case, matching[-1])
-        except LivepatchError as error:
-            case.failed_with(error)
+        case.found = matching[-1]
+        case.report.status = "planned"
     return cases
 
 
@@ -220,7 +249,7 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
         fitness.check_untraced(case.snapshot)
         if not job.writes:
             raise Interrupted("interrupted", f"process {case.snapshot.pid}: {case.installed.unfinished}")
-        _check_fit(job, case.snapshot)
+        predict.check_fit(job, case.snapshot)
         if job.command == "recover":
             case.report.status = "planned"
             return
@@ -239,81 +268,12 @@ def _predict(job: Job, case: Case, decide: Callable[[], None]) -> None:
     decide()
 
 
-def _check_fit(job: Job, snapshot: Snapshot) -> None:
-    fitness.check(snapshot, job.parameters["coroutines"], job.parameters["stop_ms"])
-
-
 def _collect_retired(job: Job, case: Case) -> None:
     """Memory that an earlier revert had to keep may be free by now; if not, nothing is lost."""
     assert case.snapshot is not None and case.installed is not None
     try:
-        _check_fit(job, case.snapshot)
+        predict.check_fit(job, case.snapshot)
         act.recover_first(job, case.snapshot, case.installed)
     except (LivepatchError, OSError):
         return
     _snapshot(job, case)
-
-
-def _predict_apply(job: Job, case: Case) -> None:
-    """:raises Refused: why it can not be patched"""
-    artifact, snapshot, there = case.artifact, case.snapshot, case.installed
-    assert artifact is not None and snapshot is not None and there is not None
-    for found in there.in_force:
-        if found.record.artifact == artifact.id:
-            if not installed.stands(found, snapshot.memory.read):
-                raise Refused("code_differs", f"{found.title} is in the process, but its jumps were overwritten")
-            case.report.status = "already"
-            return
-    _check_fit(job, snapshot)
-    image = gather.the_image(artifact, snapshot)
-    coroutines.check_target(image)
-    stamp = Stamp(job.by, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), job.parameters["comment"])
-    facts = gather.facts(artifact, snapshot, image, there, case.planned_before, job.parameters["coroutines"])
-    case.plan = plan.make(artifact, facts, stamp)
-    case.report.unproven = list(case.plan.unproven)
-    case.report.functions = case.plan.functions
-    case.report.status = "planned"
-
-
-def _predict_revert(job: Job, case: Case) -> None:
-    """:raises Refused: why it can not be taken out"""
-    artifact, there = case.artifact, case.installed
-    assert artifact is not None and there is not None
-    for found in there.in_force:
-        if found.record.artifact == artifact.id:
-            _plan_revert(job, case, found)
-            return
-    case.report.status = "absent"
-
-
-def _plan_revert(job: Job, case: Case, found: Ledger) -> None:
-    """:raises Refused: why it can not be taken out"""
-    snapshot, there = case.snapshot, case.installed
-    assert snapshot is not None and there is not None
-    _check_fit(job, snapshot)
-    revert_one.check_possible(found, [other for other in there.in_force if other is not found])
-    revert_one.check_standing(snapshot.memory.read, found, revert_one.file_reader(snapshot))
-    case.found = found
-    case.report.unproven = list(fitness.unproven(snapshot, job.parameters["coroutines"]))
-    case.report.status = "planned"
-
-
-def diff(job: Job, cases: Sequence[Case]) -> List[Dict[str, str]]:
-    """Per process, which function goes from which code to which: by name, no addresses."""
-    result = []
-    for case in cases:
-        if case.report.status != "planned" or job.direction == "revert" and case.found is None:
-            continue
-        original = "the code of its file"
-        title = case.report.artifact or ""
-        before, after = (title, original) if job.direction == "revert" else (original, title)
-        header = f"process {case.report.pid} ({case.report.exe})"
-        result.append(
-            {
-                "before_header": header,
-                "after_header": header,
-                "before": "".join(f"{name}: {before}\n" for name in case.report.functions),
-                "after": "".join(f"{name}: {after}\n" for name in case.report.functions),
-            }
-        )
-    return result
