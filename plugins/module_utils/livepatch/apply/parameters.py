@@ -73,7 +73,6 @@ def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
     """All parameters with their values, defaults filled in.
 
     :raises UsageError: an unknown name, a wrong type or an impossible value
-    :raises Refused: ``not_supported_yet``
     """
     unknown = sorted(set(given) - set(BY_NAME))
     if unknown:
