@@ -45,6 +45,33 @@ def shoot_through(at: Range, act: str, every: bool = False) -> Counter[str]:
     return found
 
 
+def shoot_at_some(at: Range, act: str, most: int, since: str) -> Counter[str]:
+    """Kill ``act`` at some of its calls, spread evenly; how often each state was left behind.
+
+    :param most: how many shots
+    :param since: the calls before the first one that has this in its name are left out
+    """
+    found: Counter[str] = Counter()
+    start, back = _BEFORE[act]
+    assert at.bring(back) == start
+    calls = injector.run(at.arguments(act)).calls
+    first = next(number for number, call in enumerate(calls, 1) if since in call)
+    assert len(calls) - first >= most, calls
+    for count in range(most):
+        number = first + (len(calls) - first) * count // most
+        assert at.bring(back) == start
+        hit = shoot(at, act, injector.Shot(number, after=count % 2 == 1))
+        if hit is None:
+            continue  # fewer attempts were needed this time
+        found[hit.state] += 1
+        with blaming(hit):
+            if count % 4 == 0:
+                at.bring(act)
+            assert at.bring(back) == start
+    at.bring("revert")
+    return found
+
+
 def interruptions(at: Range) -> list[tuple[str, injector.Shot]]:
     """Shots that leave something to recover, after writes: nothing but a mapping yet; one of two jumps; both."""
     chosen = []

@@ -28,3 +28,10 @@ def test_a_killed_recovery_is_recovered(target):
     for act, wound in gallery.interruptions(target):
         assert gallery.shoot_through_recovery(target, act, wound, every=True)
     assert target.state() == OLD
+
+
+@pytest.mark.parametrize("act", ["apply", "revert"])
+def test_a_killed_act_that_has_threads_wait(object_pair, start, build_patch, act):
+    pair = object_pair("callers.c", "slow.c")
+    target = Range(start(pair.program, 3, "one", 5000), build_patch(pair, name="slow"))
+    assert gallery.shoot_through(target, act, every=True)

@@ -226,7 +226,13 @@ def read(cpu: Cpu, data: Range, executable: Callable[[int], bool], memory: Memor
     """
     address, size = data
     try:
-        plan = waiting_code.read_header(cpu, address, memory.read(address, waiting_code.HEADER.size))
+        header = memory.read(address, waiting_code.HEADER.size)
+    except ProcessLookupError:
+        raise
+    except OSError:  # the file is empty yet; once it was filled it can not be cut off any more
+        return Found(None, False)
+    try:
+        plan = waiting_code.read_header(cpu, address, header)
         if plan is None or size < plan.data_span:
             return Found(None, False)
         used = plan.slots_of(memory.read(plan.table, plan.table_size))
