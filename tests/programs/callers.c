@@ -1,12 +1,18 @@
 /* SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- *   callers THREADS HOW MICROSECONDS
+ *   callers THREADS HOW MICROSECONDS [NUMBER]
  *
- * Each thread calls slow functions for ever, in which it spins, sleeps, blocks in read(2) ("block": until the
- * program gives it a byte, every so many microseconds), or jumps out with longjmp(3).
+ * Each thread calls slow functions for ever, and passes its time inside:
  *
- * With "one" they sleep in slow_int, and call no other: half a patch looks like all of it or like none.
+ *   spin    computing
+ *   sleep   in nanosleep(2)
+ *   one     the same, in slow_int only: half a patch looks like all of it or like none
+ *   block   in read(2), until it gets a byte, one every so many microseconds
+ *   jump    computing, and leaves every other call by longjmp(3)
+ *   leave   sleeping, and leaves the fifth call by pthread_exit(3), through a frame that must be cleaned up
+ *
+ * With NUMBER, a seccomp filter kills for that system call. Then:
  *
  *   beat    when each thread has made some more calls: "old N new N wrong N ..."; old, new: what calls returned
  *   stuck   another thread goes into a slow function and never comes back: "stuck TID"
@@ -16,20 +22,24 @@
 #include "protocol.h"
 #include "slow.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN, SLEEP, BLOCK, JUMP, ONE, STUCK };
-static const char *const names[] = {"spin", "sleep", "block", "jump", "one"};
+enum { SPIN, SLEEP, BLOCK, JUMP, ONE, LEAVE, STUCK };
+static const char *const names[] = {"spin", "sleep", "block", "jump", "one", "leave"};
 static long micros;
 static int threads, gate[2], door[2], told[2];
 static __thread int how;
 static __thread jmp_buf back;
+static __thread int *calls_here, jumps;
 
 static struct counter {
     volatile long calls, old, new, wrong;
@@ -52,7 +62,7 @@ void pass_time(void)
         long long end = now() + micros * 1000LL;
         while (now() < end)
             ;
-        if (how == JUMP)
+        if (how == JUMP && jumps++ & 1)
             longjmp(back, 1);
         break;
     }
@@ -63,6 +73,11 @@ void pass_time(void)
         break;
     case BLOCK:
         CHECK(read(gate[0], &byte, 1) == 1);
+        break;
+    case LEAVE:
+        usleep(micros);
+        if (++*calls_here == 5)
+            pthread_exit(NULL);
         break;
     case STUCK:
         CHECK(read(door[0], &byte, 1) == 1);
@@ -92,9 +107,7 @@ static void *calls(void *given)
         __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
         if (how == JUMP) {
             if (!setjmp(back))
-                slow_int(number, 2);
-            else
-                mine->old++; /* nothing to tell it by */
+                count(mine, slow_int(number, 2) - 10 * number);
         } else {
             count(mine, slow_int(number, mine->calls % 4) - 10 * number);
         }
@@ -109,6 +122,44 @@ static void *calls(void *given)
             mine->wrong++;
         number = (number + 1) & 0xffff;
         mine->calls++;
+    }
+    return NULL;
+}
+
+static void cleaned(struct counter **mine)
+{
+    (*mine)->calls++;
+}
+
+/* Compiled with -fexceptions it has a personality routine. */
+static int guarded(struct counter *mine, int number)
+{
+    __attribute__((cleanup(cleaned))) struct counter *guard = mine;
+    return slow_int(number, 0) + (guard != mine);
+}
+
+static void *visits(void *given)
+{
+    struct counter *mine = given;
+    int here = 0;
+    how = LEAVE;
+    calls_here = &here;
+    for (;;)
+        count(mine, guarded(mine, 7) - 70);
+    return NULL;
+}
+
+/* One thread after the other; each is cleaned up after as often as it has made calls. */
+static void *replaces(void *given)
+{
+    struct counter *mine = given;
+    pthread_t thread;
+    for (;;) {
+        long before = mine->calls;
+        CHECK(!pthread_create(&thread, NULL, visits, mine));
+        CHECK(!pthread_join(thread, NULL));
+        if (mine->calls != before + 5)
+            mine->wrong++;
     }
     return NULL;
 }
@@ -161,20 +212,35 @@ static void beat(void)
     say("old %ld new %ld wrong %ld interrupted 0 errors 0 .", old, new, wrong); /* as killtarget.c does */
 }
 
+static void filter(int number)
+{
+    struct sock_filter lines[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof lines / sizeof *lines, lines};
+    CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    CHECK(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
 int main(int argc, char **argv)
 {
     pthread_t thread;
-    CHECK(argc == 4 && !pipe(gate) && !pipe(door) && !pipe(told));
+    CHECK(argc >= 4 && !pipe(gate) && !pipe(door) && !pipe(told));
     threads = atoi(argv[1]);
     micros = atol(argv[3]);
     int what = SPIN;
     while (strcmp(names[what], argv[2]))
         what++;
+    if (argc > 4)
+        filter(atoi(argv[4]));
     if (what == BLOCK)
         CHECK(!pthread_create(&thread, NULL, feeds, NULL));
     for (int index = 0; index < threads; index++) {
-        counters[index].calls = what;
-        CHECK(!pthread_create(&thread, NULL, calls, &counters[index]));
+        counters[index].calls = what == LEAVE ? 0 : what;
+        CHECK(!pthread_create(&thread, NULL, what == LEAVE ? replaces : calls, &counters[index]));
     }
     say("ready");
     for (;;) {

@@ -41,6 +41,10 @@ class Patient(NamedTuple):
         """``livepatch revert --pid``."""
         return livepatch("revert", "--pid", self.pid, self.artifact, *options)
 
+    def recover(self) -> Answer:
+        """``livepatch recover --pid``."""
+        return livepatch("recover", "--pid", self.pid)
+
 
 @pytest.fixture
 def patient(

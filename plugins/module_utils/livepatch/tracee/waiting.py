@@ -197,16 +197,16 @@ class Waiting:
         if self._since is not None and time.monotonic() >= self._since + _MARGIN * self._limit:
             room.let_go([slot._replace(go=1) if slot.flag == WAITS else slot for slot in table])
             self._since, self._released = None, True
-        free = iter([index for index, slot in enumerate(table) if room.is_free(index, slot)])
+        free = [index for index, slot in enumerate(table) if room.is_free(index, slot)]
         for blocker in found:
             tid = blocker.thread.tid
             way = self._way_out(blocker)
             if not isinstance(way, str):
-                index = room.plan.index_of(way.leads_to)
-                if index is not None:
-                    room.wait(index)  # it may have been let go before
+                there = room.plan.index_of(way.leads_to)
+                if there is not None:
+                    room.wait(there)  # it may have been let go before
                     continue
-                index = next(free, None)
+                index = self._take_slot(blocker, table, free)
                 if index is None:
                     way = "is one too many: there are no more slots"
                 elif not self._may_wait(tid, index):
@@ -226,6 +226,20 @@ class Waiting:
             if complete and inside(frames, ranges):
                 return way_out(frames, ranges, self._tracee.cpu, self._check.unwinder.handles_exceptions)
         return "can not be unwound to its end"
+
+    def _take_slot(self, blocker: Blocker, table: Sequence[Slot], free: List[int]) -> Optional[int]:
+        """A slot for a thread: its own of before, where it has left that by longjmp(3), else one that is free."""
+        assert self._check is not None and self._room is not None
+        room = self._room
+        there = {room.plan.index_of(frame[0]) for frame in self._check.frames(blocker).frames}
+        for index, slot in enumerate(table):
+            if slot.address and slot.tid == blocker.thread.tid and index not in there:
+                if index in free:
+                    free.remove(index)
+                elif room.leads_here(index, slot):
+                    continue
+                return index
+        return free.pop(0) if free else None
 
     def _may_wait(self, tid: int, index: int) -> bool:
         """Whether a stopped thread's filters let it make the stub's call, and go on with it after a stop."""

@@ -100,7 +100,7 @@ class Room:
         """How many threads wait, and how many are still expected to; the threads may run."""
         slots = [(index, slot) for index, slot in enumerate(self.table()) if slot.address and not slot.go]
         waiting = sum(slot.flag == WAITS for _, slot in slots)
-        return waiting, sum(not slot.flag and self._leads_here(index, slot) for index, slot in slots)
+        return waiting, sum(not slot.flag and self.leads_here(index, slot) for index, slot in slots)
 
     def swap(self, index: int, slot: Slot) -> bool:
         """Have a thread return into a stub.
@@ -118,7 +118,7 @@ class Room:
 
     def is_free(self, index: int, slot: Slot) -> bool:
         """Whether no thread can come through a slot's stub any more, or was ever to."""
-        return not slot.address or (slot.flag == PASSED and not self._leads_here(index, slot))
+        return not slot.address or (slot.flag == PASSED and not self.leads_here(index, slot))
 
     def wait(self, index: int) -> None:
         """Whoever comes into this stub shall wait."""
@@ -139,11 +139,11 @@ class Room:
         """
         table = self.table()
         for index, slot in enumerate(table):
-            if self._leads_here(index, slot):
+            if self.leads_here(index, slot):
                 self._memory.write(slot.address, self._bytes(slot.leads_to))
         self.let_go([slot._replace(go=1) if slot.address else slot for slot in table])
 
-    def _leads_here(self, index: int, slot: Slot) -> bool:
+    def leads_here(self, index: int, slot: Slot) -> bool:
         """Whether the word on the stack is what we wrote."""
         return slot.address != 0 and self._word(slot.address) == self.plan.entry(index)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SIGKILL to the injector when it makes a waiting room, swaps return addresses, lets go, cleans up (every call: tests/soak)."""
+"""SIGKILL to the injector from the waiting room on: swaps, waits, commit, the end (every call: tests/soak)."""
 
 from __future__ import annotations
 
