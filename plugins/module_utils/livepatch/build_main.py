@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         help="for its compiler, after our own: --cflags='-O2 -DX'",
     )
     build.add_argument("--cc", default="gcc", metavar="COMMAND", help="its compiler (gcc)")
+    build.add_argument(
+        "--accept-copy", action="append", default=[], metavar="NAME", dest="accept_copies",
+        help="a function that holds an inlined copy of the old code, or a clone, and may go on running it",
+    )  # fmt: skip
     build.add_argument("--name", required=True, help="of the patch")
     build.add_argument("--version", required=True, help="of the patch")
     build.add_argument("--description", default="", help="for people")

@@ -309,7 +309,7 @@ REASONS: Dict[str, Reason] = {
     ),
     "copies_remain": Reason(
         "Copies of a replaced function, inlined or cloned, would go on running.",
-        "Replace their functions, too.",
+        "Replace their functions, too, or accept each by its name (--accept-copy).",
     ),
     "data_changed": Reason("Existing data differs; what runs has the old data.", "Change code only."),
     "layout_changed": Reason("A type's layout differs; data that exists has the old layout.", "Keep the layout."),

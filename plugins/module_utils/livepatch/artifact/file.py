@@ -57,6 +57,7 @@ class Artifact:
             "target": {"name": target.name, "build_id": target.build_id, "text_sha256": target.text_sha256},
             "functions": [function.name for function in manifest.functions],
             "cve": list(manifest.cve),
+            "copies": sorted({copy.name for function in manifest.functions for copy in function.copies}),
         }
 
 

@@ -267,5 +267,5 @@ def _function(target: TargetFile, each: Replaced, names: _Names) -> Function:
         entry_safe=each.entry_safe,
         convention="standard" if names.thunk is None else "private",
         thunk=names.thunk,
-        copies=(),
+        copies=each.copies,
     )

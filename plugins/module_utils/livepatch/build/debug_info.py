@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Iterator, NamedTuple
@@ -150,6 +151,33 @@ class DebugInfo:
         for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
             yield type_text.text(cu.get_top_DIE(), "name")
 
+    def units_naming(self, name: str) -> Iterator[Unit]:
+        """The units whose bytes may name something so; others are not read."""
+        if self._dwarf is None:
+            return
+        spelled = name.encode() + b"\0"
+        table = self._dwarf.debug_str_sec
+        strings = bytes(table.stream.getbuffer()) if table is not None else b""
+        places = [found.start() for found in re.finditer(re.escape(spelled), strings)]
+        found = []
+        for cu in self._dwarf.iter_CUs():
+            indexed = "DW_AT_str_offsets_base" in cu.get_top_DIE().attributes
+            data = self._bytes(cu)
+            fields = (each.to_bytes(cu.structs.dwarf_format // 8, "little") for each in places)
+            if spelled in data or (places and indexed) or any(each in data for each in fields):
+                found.append(cu)
+        if any(each.get_top_DIE().tag != "DW_TAG_compile_unit" for each in found):
+            yield from self.units()  # dwz(1) moved the name to where all units may refer to it
+            return
+        for cu in found:
+            yield self._read(cu.cu_offset)
+
+    def _bytes(self, cu: Any) -> bytes:
+        """What .debug_info has of a unit."""
+        assert self._dwarf is not None
+        end = cu.cu_offset + cu["unit_length"] + cu.structs.initial_length_field_size()
+        return bytes(self._dwarf.debug_info_sec.stream.getbuffer()[cu.cu_offset : end])
+
     def unit_at(self, address: int) -> Unit | None:
         """The unit with the function that begins at an address of the target."""
         offsets = [offset for start, end, offset in self._code if start <= address < end]
@@ -181,10 +209,8 @@ class DebugInfo:
         for cu in self._dwarf.iter_CUs() if self._dwarf is not None else ():
             assert self._dwarf is not None
             field = address.to_bytes(cu["address_size"], "little")
-            data = self._dwarf.debug_info_sec.stream.getbuffer()
-            end = cu.cu_offset + cu["unit_length"] + cu.structs.initial_length_field_size()
             base = cu.get_top_DIE().attributes.get("DW_AT_addr_base")
-            if bytes(data[cu.cu_offset : end]).find(field) >= 0:
+            if field in self._bytes(cu):
                 found.add(cu.cu_offset)
             elif base is not None and self._dwarf.debug_addr_sec is not None:
                 table = self._dwarf.debug_addr_sec.stream.getbuffer()

@@ -8,6 +8,8 @@ from typing import Any, Iterator
 
 from ..artifact.file import Artifact
 
+_ways = {"inlined": "an inlined copy of the old code", "clone": "old code, being a clone of it,"}
+
 
 def headline(artifact: Artifact) -> str:
     """The artifact in a line."""
@@ -41,6 +43,8 @@ def describe(artifact: Artifact) -> Iterator[str]:
         yield f"  {number}. replaces {function.name} ({function.file or 'unknown file'}) at {where}"
         if function.thunk is not None:
             yield f"     through {function.thunk}, which takes calls by its private convention"
+        for copy in function.copies:
+            yield f"     accepted: {copy.name} goes on running {_ways[copy.kind]} at {copy.address:#x}"
         if function.text_relocations:
             yield f"     with {len(function.text_relocations)} words that the dynamic linker wrote"
     for reference in manifest.references:

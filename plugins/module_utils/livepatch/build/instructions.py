@@ -15,6 +15,8 @@ import capstone
 
 from ..cpu import Cpu
 
+_PC_RELATIVE = re.compile(r"\[rip ([+-]) (?:0x)?([0-9a-f]+)\]")
+_NUMBER = re.compile(r"0x([0-9a-f]+)")
 _BRANCH = ("call", "jmp", "lcall", "ljmp")
 _PREFIXES = ("bnd ", "notrack ", "data16 ", "addr32 ", "rep ", "repne ")
 _SLOT = re.compile(r"ptr \[(?:(rip) ([+-]) )?0x([0-9a-f]+)\]")
@@ -86,6 +88,15 @@ def slot(instruction: Instruction) -> int | None:
         return None
     distance = int(found.group(3), 16) * (-1 if found.group(2) == "-" else 1)
     return distance + (instruction.end if found.group(1) else 0)
+
+
+def mentioned(instruction: Instruction) -> int | None:
+    """The address that an instruction holds and does not go to: pc-relative, else the last number in it."""
+    found = _PC_RELATIVE.search(instruction.operands)
+    if found is not None:
+        return instruction.end + int(found.group(1) + found.group(2), 16)
+    numbers = [] if instruction.branch else _NUMBER.findall(instruction.operands)
+    return int(numbers[-1], 16) if numbers else None
 
 
 def is_padding(cpu: Cpu, code: bytes) -> bool:

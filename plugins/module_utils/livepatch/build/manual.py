@@ -14,6 +14,7 @@ from ..artifact.file import GOT_BASE
 from ..elf import STB_LOCAL, STB_WEAK
 from ..errors import Refused
 from . import (
+    clones,
     convention,
     copies,
     declared,
@@ -64,7 +65,9 @@ def propose(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Prop
     for each, home in zip(replaced, homes):
         limits.check_layouts(home, unit)
         declared.check_prototype(each.name, each.match.symbol, home, unit)
-    copies.check_shipped(target, dwarf, homes, replaced)
+    replaced = clones.absorbed(target, homes, replaced)
+    fresh = [name for name in added if not new.functions[name].local and not names.is_thunk(name)]
+    replaced = copies.settled_by_hand(target, dwarf, homes, replaced, fresh, request.accept_copies)
     undefined = sorted({each.name for each in new.symbols if each.name and not each.defined})
     used = {name: scope.find(name) for name in undefined if name != GOT_BASE}
     found_there = {name: found for name, found in used.items() if found is not None}  # the rest is imported

@@ -68,7 +68,8 @@ def make(request: BuildRequest) -> Built:
     limits.check_exceptions(selection, proposal.debug)
     order = write_order([each.old_name for each in proposal.replaced], proposal.constraints)
     data = assemble(request, target, selection, order, proposal.debug[0].producer)
-    return Built(artifact_file.parse(data), (*proposal.warnings, *selection.warnings))
+    warnings = (*copies.warnings(proposal.replaced), *proposal.warnings, *selection.warnings)
+    return Built(artifact_file.parse(data), warnings)
 
 
 def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Proposal:
@@ -78,7 +79,7 @@ def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Pr
     prototypes = [limits.check(unit, each) for unit, each in zip(units, debug)]
     binder = Binder(target, [each.old for each in units])
     replaced = placing.replaced(target, units, debug, binder)
-    copies.check(target, dwarf, units, debug, replaced)
+    replaced = copies.settled(target, dwarf, units, debug, replaced, request.accept_copies)
     old_debug = [each.old for each in debug]
     convention.check(units, old_debug, replaced)
     constraints = tuple(convention.constraints(units, old_debug, replaced, prototypes))

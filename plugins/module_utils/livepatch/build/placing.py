@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Iterator, Sequence
 
 from ..errors import Refused
-from . import instructions
+from . import instructions, names
 from .bind import Binder
 from .compare import Difference
 from .debug_info import Unit
@@ -25,15 +25,29 @@ def replaced(
         ``function_too_short``
     """
     found = []
+    taken: set[int] = set()
     for unit, difference in enumerate(units):
         for name in difference.changed:
             old = difference.old.functions[difference.functions[name]]
             match = binder.function(difference.old, old)
             ranges = [(address, piece.size) for address, piece in zip(match.addresses, old.pieces)]
             ranges[0] = with_room(target, name, *ranges[0])
+            taken |= set(match.addresses)
+            for clone in _removed_clones(difference, old.name):
+                gone = binder.function(difference.old, difference.old.functions[clone])
+                if not taken & set(gone.addresses):
+                    ranges += [(at, piece.size) for at, piece in zip(gone.addresses, gone.function.pieces)]
+                    taken |= set(gone.addresses)
             file = (debug[unit].shipped or debug[unit].old).name
             found.append(Replaced(unit, name, old, match, tuple(ranges), file))
     return found
+
+
+def _removed_clones(difference: Difference, name: str) -> Iterator[str]:
+    """Clones of a function that the new build does not have: out of use with it, and no thread may be inside."""
+    for clone in difference.removed:
+        if names.clone_kinds(clone) and names.source_name(clone) == names.source_name(name):
+            yield clone
 
 
 def with_pieces(target: TargetFile, home: Unit, symbol: TargetSymbol) -> list[tuple[int, int]]:

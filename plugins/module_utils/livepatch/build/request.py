@@ -21,6 +21,7 @@ class BuildRequest:
     :param debuginfo: the target's symbols and DWARF, where it is stripped
     :param old_objects_noline: the same units compiled with ``-D__LINE__=0``; they decide what changed
     :param cflags: for the compiler of ``patch_source``, after our own
+    :param accept_copies: functions with an inlined copy, or clones, that may go on running old code
     """
 
     target: str
@@ -34,6 +35,7 @@ class BuildRequest:
     patch_source: str | None = None
     cflags: Sequence[str] = ()
     cc: str = "gcc"
+    accept_copies: Sequence[str] = ()
     description: str = ""
     cve: Sequence[str] = ()
     supersedes: Sequence[str] = ()

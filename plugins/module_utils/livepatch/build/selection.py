@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Sequence, Union
 
+from ..artifact.manifest import Copy
 from ..cpu.relocations import ABSOLUTE, RELATIVE
 from ..elf import STB_LOCAL, STT_TLS
 from ..errors import Refused
@@ -75,6 +76,7 @@ class Replaced:
     file: str  # as the target's build named it
     way: Way | None = None
     entry_safe: bool = False
+    copies: tuple[Copy, ...] = ()  # of the old code that stay, accepted by name
 
     @property
     def old_name(self) -> str:

@@ -15,6 +15,8 @@ from ..elf import (
     DT_SYMBOLIC,
     ET_DYN,
     ET_EXEC,
+    SHF_ALLOC,
+    SHF_EXECINSTR,
     SHT_NOBITS,
     STB_LOCAL,
     STT_FILE,
@@ -187,6 +189,14 @@ class TargetFile:
             return self.elf.read(address, size)
         except Malformed:
             return None
+
+    def holds_word(self, address: int) -> bool:
+        """Whether some word of the data, or of what the dynamic linker reads, is this address."""
+        field = address.to_bytes(self.cpu.word, "little")
+        data = (
+            each for each in self.elf.sections if each.flags & SHF_ALLOC and not each.flags & SHF_EXECINSTR
+        )
+        return any(field in self.elf.content(each) for each in data if each.type != SHT_NOBITS)
 
     def names_at(self, address: int) -> set[str]:
         """The names of what begins at an address."""
