@@ -7,6 +7,7 @@
  *   events   whatever else waitid(2) has, without waiting, and what SIGCHLD said since the last time
  *   bg       SIGCONT to the job
  *   fg       gives the job the terminal and SIGCONT
+ *   take     takes the terminal away from the job
  */
 #define _GNU_SOURCE
 #include "protocol.h"
@@ -84,6 +85,9 @@ int main(int argc, char **argv)
                 CHECK(!tcsetpgrp(terminal, job));
             CHECK(!kill(-job, SIGCONT));
             say("sent");
+        } else if (after(line, "take")) {
+            CHECK(!tcsetpgrp(terminal, getpgrp()));
+            say("taken");
         }
     }
 }

@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+
 import pytest
 
+from tests.borrowing import wait_until_blocked
 from tests.harness import traces
 from tests.killing import injector
 from tests.killing.judge import Range
@@ -20,17 +25,29 @@ def it(cpu, patient):
     return patient("worker.c", "work.c", THREADS)
 
 
-def test_it_is_patched_and_put_back_stopped(cpu, it):
-    for act, status, results in (("apply", "applied", "new"), ("revert", "reverted", "old")):
+def stopped_outside(it, act):
+    """Stop it and run an act; again where a thread was stopped inside the function, which it can not leave then."""
+    for _ in range(50):
         stop(it.pid)
-        if act == "apply":
-            with traces.untouched(it.pid):
-                assert it.check().status == "planned"
-        answer = getattr(it, act)()
+        answer = act("--patience", "0")
+        if answer.reason != "function_on_stack":
+            break
+        traces.wait_until_stopped(it.pid)
+        go_on(it.pid)
+    return answer
+
+
+def test_it_is_patched_and_put_back_stopped(cpu, it):
+    stop(it.pid)
+    with traces.untouched(it.pid):
+        assert it.check().status == "planned"
+    go_on(it.pid)
+    for act, status, results in ((it.apply, "applied", "new"), (it.revert, "reverted", "old")):
+        answer = stopped_outside(it, act)
         assert (answer.code, answer.status) == (0, status), answer
         traces.wait_until_stopped(it.pid)
         assert traces.tracers(it.pid) == set()
-        assert bool(traces.our_mappings(it.pid)) is (act == "apply")
+        assert bool(traces.our_mappings(it.pid)) is (status == "applied")
         assert news(it.pid) is None
         go_on(it.pid)
         counts = it.program.ask("go").split()
@@ -38,6 +55,104 @@ def test_it_is_patched_and_put_back_stopped(cpu, it):
             counts
         )
     traces.assert_clean(it.pid)
+
+
+def test_calls_with_time_outs_come_back_by_their_time_alone(cpu, patient):
+    it = patient("timeouts.c", "work.c", 3000)
+    tids = [int(word) for word in it.program.ask("begin").split()[:-1]]
+    for tid in tids:
+        wait_until_blocked(it.pid, tid)
+    stop(it.pid)
+    assert it.apply().status == "applied"
+    traces.wait_until_stopped(it.pid)
+    go_on(it.pid)
+    assert it.program.ask("work 7") == "23"
+    assert it.program.ask("end").split(", ") == [
+        "nanosleep 0 0",
+        "poll 0 0",
+        "select 0 0",
+        f"futex -1 {errno.ETIMEDOUT}",
+        "epoll_wait 0 0",
+        f"recv -1 {errno.EAGAIN}",
+        f"sigtimedwait -1 {errno.EAGAIN}",
+        ".",
+    ]
+
+
+# ---- job control ----
+
+
+class Terminal:
+    """The terminal of a shell (shell.c) with one job."""
+
+    def __init__(self) -> None:
+        self.master, self._slave = os.openpty()
+        self.name = os.ttyname(self._slave)
+        self._reader = os.fdopen(self.master, closefd=False)
+
+    def press(self, keys: str) -> None:
+        """What somebody at the terminal types."""
+        os.write(self.master, keys.encode())
+
+    def read_line(self) -> str:
+        """What the job prints."""
+        return self._reader.readline().strip()
+
+    def close(self) -> None:
+        for descriptor in (self.master, self._slave):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def terminal():
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def shell(terminal, cpu, object_pair, build_patch, start, compile):
+    """(shell, pid of its job, artifact)"""
+    pair = object_pair()
+    shell = start(compile("shell.c"), terminal.name, pair.program)
+    assert terminal.read_line() == "ready"
+    return shell, int(shell.ready.split()[1]), build_patch(pair)
+
+
+def test_a_job_that_was_stopped_at_the_terminal_is_patched_and_comes_back_with_fg(shell, terminal, livepatch):
+    shell, job, artifact = shell
+    for act, status, result in (("apply", "applied", "32"), ("revert", "reverted", "31")):
+        terminal.press("\x1a")
+        assert shell.ask("wait") == f"stopped {int(signal.SIGTSTP)}"
+        assert shell.ask("events") == ". signal:stopped"
+        answer = livepatch(act, "--pid", job, artifact)
+        assert answer.status == status, answer
+        traces.wait_until_stopped(job)
+        assert shell.ask("events") == "."
+        shell.ask("fg")
+        assert shell.ask("wait") == f"continued {int(signal.SIGCONT)}"
+        assert shell.ask("events") == ". signal:continued"
+        terminal.press("work 10\n")
+        assert terminal.read_line() == result
+    traces.assert_clean(job)
+
+
+def test_a_job_in_the_background_that_reads_is_stopped_and_patched(shell, terminal, livepatch):
+    shell, job, artifact = shell
+    terminal.press("\x1a")
+    assert shell.ask("wait") == f"stopped {int(signal.SIGTSTP)}"
+    shell.ask("take")
+    shell.ask("bg")
+    while (event := shell.ask("wait")) == f"continued {int(signal.SIGCONT)}":
+        pass
+    assert event == f"stopped {int(signal.SIGTTIN)}"
+    assert livepatch("apply", "--pid", job, artifact).status == "applied"
+    traces.wait_until_stopped(job)
+    assert shell.ask("events").startswith(". ")
+    shell.ask("fg")
+    assert shell.ask("wait") == f"continued {int(signal.SIGCONT)}"
+    terminal.press("work 10\n")
+    assert terminal.read_line() == "32"
 
 
 # ---- signals in the middle ----
