@@ -63,13 +63,13 @@ class Shot:
     :ivar number: at the N-th counted call, from 1; counted are the calls that change the process, or with
         ``every`` all calls from the first of those on, which is a PTRACE_SEIZE
     :ivar after: when the call is done, instead of before it begins
-    :ivar deed: what happens there instead of its death; then it goes on
+    :ivar deed: what is done to its PID there instead of killing it; then it goes on
     """
 
     number: int
     after: bool = False
     every: bool = False
-    deed: Callable[[], None] | None = None
+    deed: Callable[[int], object] | None = None
 
 
 @dataclass
@@ -247,7 +247,7 @@ class _Watch:
         if self.shot.deed is not None:
             self.shoot_at_exit = False
             self.run.hit = True
-            self.shot.deed()
+            self.shot.deed(self.pid)
             return
         self.run.killed = True
         os.killpg(self.pid, signal.SIGKILL)

@@ -94,7 +94,7 @@ def disturb(at: Range, act: str, numbers: Iterable[int], stopped: bool) -> int:
             if stopped:
                 stop(at.pid)
             shot = injector.Shot(
-                number, deed=lambda signals=signals: [os.kill(at.pid, each) for each in signals]
+                number, deed=lambda _, signals=signals: [os.kill(at.pid, each) for each in signals]
             )
             run = injector.run(at.arguments(act), shot)
             what = f"{act}, {signals} before call {number} of {len(run.calls)}"

@@ -84,8 +84,10 @@ def find(
         elapsed = time.monotonic() - begin
         if attempt == patience.attempts or elapsed + pause > patience.seconds:
             tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
-            raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said})")
-        if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and waiting.untried and search is None:
+            stopped = "; a signal has stopped the process: nothing is left before SIGCONT" if stop.group_stopped else ""
+            raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said}{stopped})")
+        may_wait = waiting.untried and search is None and not stop.group_stopped
+        if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and may_wait:
             waiting.begin(watched, len(tracee.living()))
             stop.exchange(tracee.claim())
         waiting.idle(stop, pause, begin + patience.seconds)

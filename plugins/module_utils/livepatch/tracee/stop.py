@@ -98,6 +98,11 @@ class Stop:
         return list(self._regsets)
 
     @property
+    def group_stopped(self) -> bool:
+        """Whether a signal had stopped the process when the anchor was last seen."""
+        return self._anchor_in_group_stop
+
+    @property
     def holds_anchor(self) -> bool:
         """Whether the anchor is still alive and ours."""
         return self.anchor in self._regsets

@@ -15,7 +15,9 @@ def test_it_is_patched_and_put_back_in_a_storm_of_signals(cpu, patient):
     for turn in range(TIMES):
         for act, status in (("apply", "applied"), ("revert", "reverted")):
             files = [it.artifact, "--pid", it.pid]
-            run = injector.run([act, "--json", *files])  # in a fork of this process: forty starts of Python less
+            run = injector.run(
+                [act, "--json", *files]
+            )  # in a fork of this process: forty starts of Python less
             assert [each["status"] for each in run.report["processes"]] == [status], run.report
             if turn in (0, TIMES - 1):
                 assert it.program.ask("go") == ("new" if act == "apply" else "old")
