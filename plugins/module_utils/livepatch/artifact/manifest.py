@@ -117,7 +117,7 @@ class Function:
     entry_safe: bool = field(
         metadata=key(
             Boolean(),
-            "no branch of the old code lands in the bytes that the jump covers, except at its first",
+            "no branch of the old code lands in the bytes that the jump covers, but for calls of the function",
         )
     )
     convention: str = field(

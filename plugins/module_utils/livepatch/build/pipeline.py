@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..artifact import file as artifact_file
-from . import convention, copies, limits, manual, placing
+from . import convention, copies, entry, limits, manual, placing
 from .assemble import assemble
 from .bind import Binder
 from .debug_info import DebugInfo
@@ -64,7 +64,8 @@ def make(request: BuildRequest) -> Built:
     proposal = (
         manual.propose(request, target, dwarf) if request.patch_source else _compared(request, target, dwarf)
     )
-    selection = select(proposal.units, proposal.replaced, proposal.binder)
+    replaced = entry.proven(target, proposal.replaced, proposal.constraints)
+    selection = select(proposal.units, replaced, proposal.binder)
     limits.check_exceptions(selection, proposal.debug)
     order = write_order([each.old_name for each in proposal.replaced], proposal.constraints)
     data = assemble(request, target, selection, order, proposal.debug[0].producer)
