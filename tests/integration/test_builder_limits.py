@@ -84,14 +84,24 @@ def test_thread_local_variables_are_refused(workshop: Workshop) -> None:
     refused("unsupported_relocation", lambda: workshop.patch(old, old.replace("+= x", "-= x")))
 
 
-def test_indirect_functions_are_refused(workshop: Workshop) -> None:
+def test_an_indirect_function_of_the_target_is_named_by_its_resolver(workshop: Workshop) -> None:
     chosen = "static int one(int x) { return x; } static void *choose(void) { return one; }\n"
     unit = (
         chosen + '__attribute__((visibility("hidden"))) int indirect(int) __attribute__((ifunc("choose")));\n'
     )
-    old = OLD
     new = '__attribute__((visibility("hidden"))) int indirect(int); int work(int x) { return indirect(x); }'
-    refused("unsupported_relocation", lambda: workshop.patch(old, new, unit), "indirect")
+    patch = workshop.patch(OLD, new, unit)
+    assert [(each.symbol, each.kind) for each in patch.manifest.references] == [("indirect", "ifunc")]
+
+
+def test_a_resolver_that_has_chosen_is_not_replaced(workshop: Workshop) -> None:
+    unit = (
+        "static int one(int x) { return x; } static int two(int x) { return x + x; }\n"
+        "static int wish; void *choose(void) { return wish ? two : one; }\n"
+        'int indirect(int) __attribute__((ifunc("choose"))); int work(int x) { return x; }\n'
+    )
+    other = unit.replace("? two : one", "? one : two")
+    refused("unsupported_relocation", lambda: workshop.patch(unit, other), "indirect")
 
 
 def test_a_function_without_room_for_a_jump_is_refused(programs: Workshop) -> None:

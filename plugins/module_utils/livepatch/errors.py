@@ -114,7 +114,8 @@ REASONS: Dict[str, Reason] = {
     ),
     "unsupported_relocation": Reason(
         "The patch needs a relocation that can not be carried out in a running process.",
-        "Avoid the construct (thread-local or indirect-function symbols), or wait for a version that has it.",
+        "Avoid the construct (thread-local symbols, indirect functions that nobody in the process calls), or wait "
+        "for a version that has it.",
     ),
     "relocation_overflow": Reason(
         "A relocated value does not fit its field at the addresses there are.",

@@ -177,7 +177,7 @@ class _Assembly:
             reference = Reference(name, "import", 0, to.version, to.library)
         else:
             name = self._unique(to.name, to.file)
-            reference = Reference(name, "target", to.address, None, None)
+            reference = Reference(name, "ifunc" if to.indirect else "target", to.address, None, None)
         self._references.append(reference)
         return self._writer.symbol(name, 0, binding=STB_GLOBAL)
 
@@ -253,6 +253,11 @@ def _manifest(
 
 
 def _function(target: TargetFile, each: Replaced, names: _Names) -> Function:
+    chooses = target.indirect_at(each.ranges[0][0])
+    if chooses is not None:
+        raise Refused(
+            "unsupported_relocation", f"{each.old_name} chooses what {chooses} is (IFUNC), and that was done already"
+        )
     ranges, text_relocations = [], []
     for index, (address, size) in enumerate(each.ranges):
         ranges.append(Range(address, size, hashlib.sha256(target.read(address, size)).hexdigest()))

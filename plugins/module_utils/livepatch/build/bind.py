@@ -25,6 +25,7 @@ class InTarget(NamedTuple):
     name: str
     address: int
     file: str
+    indirect: bool = False  # what the resolver at this address chooses
 
 
 class Imported(NamedTuple):
@@ -111,9 +112,8 @@ class Binder:
                 "symbol_not_found",
                 f"{unit} refers to {name}, which neither {self._target.path} nor a library that it needs has",
             )
-        if outside.type in (STT_TLS, STT_GNU_IFUNC):
-            kind = "thread-local" if outside.type == STT_TLS else "an indirect function (IFUNC)"
-            raise Refused("unsupported_relocation", f"{unit} refers to {name} of {outside.library}, {kind}")
+        if outside.type == STT_TLS:
+            raise Refused("unsupported_relocation", f"{unit} refers to {name} of {outside.library}, thread-local")
         return Imported(name, outside.version, outside.library)
 
     def stands_near(self, imported: Imported) -> bool:
@@ -121,13 +121,12 @@ class Binder:
         return self._target.has_plt_address(imported.name)
 
     def _in_target(self, found: TargetSymbol) -> Bound:
-        if found.symbol.type in (STT_TLS, STT_GNU_IFUNC):
-            kind = "thread-local" if found.symbol.type == STT_TLS else "an indirect function (IFUNC)"
-            raise Refused("unsupported_relocation", f"{found.name} of the target is {kind}")
+        if found.symbol.type == STT_TLS:
+            raise Refused("unsupported_relocation", f"{found.name} of the target is thread-local")
         if found.symbol.type == STT_OBJECT and self._target.interposable(found.name):
             # The program may have the variable instead, by a copy relocation.
             return Imported(found.name, self._target.own_version(found.name), self._target.elf.soname)
-        return InTarget(found.name, found.address, found.file)
+        return InTarget(found.name, found.address, found.file, found.symbol.type == STT_GNU_IFUNC)
 
 
 def _hex(addresses: set[int]) -> str:

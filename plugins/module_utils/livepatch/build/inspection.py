@@ -50,6 +50,8 @@ def describe(artifact: Artifact) -> Iterator[str]:
     for reference in manifest.references:
         if reference.kind == "target":
             yield f"  uses       {reference.symbol} of the target at {reference.address:#x}"
+        elif reference.kind == "ifunc":
+            yield f"  uses       {reference.symbol} of the target, what its resolver at {reference.address:#x} chose"
         else:
             version = f"@{reference.version}" if reference.version else ""
             yield f"  uses       {reference.symbol}{version} of {reference.library or 'some library'}"

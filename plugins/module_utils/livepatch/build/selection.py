@@ -197,7 +197,7 @@ class _Selector:
 
     def _new_code(self, to: Bound, spot: Spot, use: _Use) -> Destination:
         """A call of a replaced function by a name that the patch has for the old one goes to the new code, too."""
-        if isinstance(to, InTarget) and use.field.branch and not spot.offset:
+        if isinstance(to, InTarget) and not to.indirect and use.field.branch and not spot.offset:
             for each in self._selection.replaced:
                 if each.match.addresses[0] == to.address:
                     new = self._selection.units[each.unit].new

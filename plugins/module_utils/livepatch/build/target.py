@@ -202,6 +202,17 @@ class TargetFile:
         """The names of what begins at an address."""
         return self._names_by_address.get(address, set())
 
+    def indirect_at(self, address: int) -> str | None:
+        """The name of an indirect function whose resolver begins at an address."""
+        return next(
+            (
+                name
+                for name in sorted(self.names_at(address))
+                if any(each.address == address and each.symbol.type == STT_GNU_IFUNC for each in self.named(name))
+            ),
+            None,
+        )
+
     @cached_property
     def _names_by_address(self) -> dict[int, set[str]]:
         found: dict[int, set[str]] = {}

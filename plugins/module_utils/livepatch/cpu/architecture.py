@@ -54,6 +54,10 @@ class Cpu:
     waiting_stub: Callable[[int, Words], Stub]  # (address, what it uses) -> code; see waiting_stub.py
     syscall_table: Callable[[], Mapping[int, str]]  # number -> name
     relocations: Mapping[int, Relocation]
+    # What ld.so fills in (psABI, "Relocation Types"): the choice of a resolver, and addresses of symbols
+    irelative: int
+    glob_dat: int
+    jump_slot: int
 
     @property
     def mask(self) -> int:

@@ -53,4 +53,7 @@ I386 = Cpu(
     waiting_stub=waiting_stub.build_i386,
     syscall_table=syscalls.i386,
     relocations=RELOCATIONS,
+    irelative=42,
+    glob_dat=6,
+    jump_slot=7,
 )

@@ -54,4 +54,7 @@ X86_64 = Cpu(
     waiting_stub=waiting_stub.build_x86_64,
     syscall_table=syscalls.x86_64,
     relocations=RELOCATIONS,
+    irelative=37,
+    glob_dat=6,
+    jump_slot=7,
 )

@@ -11,6 +11,6 @@
     memory map + Layout --place--> two addresses ----+
 
 ``fields``, ``layout``, ``link`` and ``place`` take data and return data.
-``resolve`` looks into the process and changes nothing.  ``load`` alone acts,
+``resolve`` looks into the process and changes nothing (``indirect``: what was chosen for IFUNCs).  ``load`` alone acts,
 through a thread that ``tracee`` holds.
 """

@@ -5,7 +5,9 @@
 ``target``   the target's link-time address plus the bias of its image
 ``import``   by name and version, as ld.so would bind a reference of the target:
              in the executable first, so that its copy relocations and the PLT
-             entries that stand for functions there win (psABI, "Function Addresses")
+             entries that stand for functions there win (psABI, "Function Addresses").
+             An indirect function (IFUNC) is what was chosen for it (indirect.py)
+``ifunc``    what the resolver at the target's link-time address chose
 
 The order is that of glibc's elf/dl-lookup.c: the global scope, then the scope of
 the target itself where it was brought in by dlopen(3).  Other libraries that were
@@ -23,6 +25,7 @@ from ..elf import ET_EXEC, SHN_ABS, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_TLS, 
 from ..errors import Busy, Refused
 from ..process.images import Image
 from ..process.snapshot import Snapshot
+from . import indirect
 
 
 def resolve(artifact: Artifact, target: Image, snapshot: Snapshot) -> dict[str, int]:
@@ -32,18 +35,18 @@ def resolve(artifact: Artifact, target: Image, snapshot: Snapshot) -> dict[str, 
 
     :param target: the image that the artifact is for, one of the snapshot's
     :raises Busy: ``libraries_changing``
-    :raises Refused: ``symbol_not_found``; ``unsupported_relocation`` (thread-local
-        and indirect functions); ``artifact_malformed`` (outside of the target)
+    :raises Refused: ``symbol_not_found``; ``unsupported_relocation`` (thread-local, or an
+        indirect function of which nothing shows what it is); ``artifact_malformed`` (outside of the target)
     :raises ProcessLookupError: the process is gone
     """
     weak = {symbol.name for symbol in artifact.elf.symbols() if symbol.binding == STB_WEAK}
     if snapshot.link_map is None and snapshot.linking:
         what = f"the dynamic linker of process {snapshot.pid} is at work"
         raise Busy("libraries_changing", what)
-    imports = Imports(snapshot.link_map, target)
+    imports = Imports(snapshot, target)
     found = {}
     for reference in artifact.manifest.references:
-        address = _address(reference, target, imports)
+        address = _address(reference, target, imports, snapshot)
         if address is not None:
             found[reference.symbol] = address
         elif reference.symbol not in weak:
@@ -55,28 +58,30 @@ def _title(reference: Reference) -> str:
     return reference.symbol + (f" of version {reference.version}" if reference.version else "")
 
 
-def _address(reference: Reference, target: Image, imports: Imports) -> int | None:
-    if reference.kind == "target":
+def _address(reference: Reference, target: Image, imports: Imports, snapshot: Snapshot) -> int | None:
+    if reference.kind in ("target", "ifunc"):
         address = target.loaded.memory_address(reference.address)
         if not target.start <= address <= target.end:
             raise Refused(
                 "artifact_malformed", f"{reference.symbol} would be at {address:#x}, outside of {target.name}"
             )
+        if reference.kind == "ifunc":
+            return indirect.choice(snapshot, target, reference.address, reference.symbol)
         return address
     if reference.kind == "import":
         return imports.find(reference)
-    kind = "thread-local" if reference.kind == "tls" else "an indirect function"
-    raise Refused("unsupported_relocation", f"The patch refers to {reference.symbol}, which is {kind}")
+    raise Refused("unsupported_relocation", f"The patch refers to {reference.symbol}, which is thread-local")
 
 
 class Imports:
     """Finds what the target imports.
 
-    :param link_map: the process's images in ld.so's order; None: not to be told
+    :param snapshot: its ``link_map`` are the process's images in ld.so's order; None: not to be told
     """
 
-    def __init__(self, link_map: Sequence[Image] | None, target: Image) -> None:
-        self._link_map = link_map
+    def __init__(self, snapshot: Snapshot, target: Image) -> None:
+        self._snapshot = snapshot
+        self._link_map = snapshot.link_map
         self._target = target
         self._scope: Sequence[Image] | None = None
         self._plt: dict[str, list[tuple[str | None, int]]] = {}
@@ -116,9 +121,10 @@ class Imports:
             symbol = image.loaded.lookup(name, reference.version)
             if symbol is None:
                 continue
-            if symbol.type in (STT_TLS, STT_GNU_IFUNC):
-                kind = "thread-local" if symbol.type == STT_TLS else "an indirect function"
-                raise Refused("unsupported_relocation", f"{_title(reference)} is {kind} in {image.name}")
+            if symbol.type == STT_TLS:
+                raise Refused("unsupported_relocation", f"{_title(reference)} is thread-local in {image.name}")
+            if symbol.type == STT_GNU_IFUNC:
+                return indirect.choice(self._snapshot, image, symbol.value, _title(reference), symbol)
             if symbol.section_index == SHN_ABS:
                 return symbol.value
             return image.loaded.memory_address(symbol.value)
