@@ -47,8 +47,8 @@ def _run(at: Range, act: str) -> None:
 def shoot_through(at: Range, act: str, shots: Iterable[injector.Shot]) -> int:
     """Kill an act on a stopped target, at each shot there is; how many there were.
 
-    The target stays stopped.  In turn, it is continued and judged, or it is first brought back while it is
-    still stopped: then no call that the dead one had left may come later.
+    The target stays stopped.  In turn, it is first worked with while it is still stopped, or at once continued
+    and judged.  After work no call that the dead one had left may come.
     """
     count = 0
     after, back = _AFTER[act]
@@ -65,13 +65,15 @@ def shoot_through(at: Range, act: str, shots: Iterable[injector.Shot]) -> int:
         with blaming(hit):
             traces.wait_until_stopped(at.pid)
             assert news(at.pid) is None
-            if count % 2:
-                _run(at, "recover")
-                _run(at, back)
+            brought_back = count % 2 == 0
+            if brought_back:
+                for each in ("recover", act, back):
+                    _run(at, each)
                 traces.wait_until_stopped(at.pid)
                 assert news(at.pid) is None
             go_on(at.pid)
-            at.state()
+            state = at.state()
+            assert state == before or not brought_back, f"brought back, and {state} after SIGCONT"
             assert at.bring(back) == before
             if before == OLD:
                 traces.assert_clean(at.pid)

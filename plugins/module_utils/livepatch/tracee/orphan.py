@@ -7,6 +7,9 @@ a process that a signal has stopped, at SIGCONT.  By then others may have recove
 patch in the same place: what the late call unmaps or closes would be theirs.  So whoever comes next takes
 the call away: the thread goes on behind it, and stops again with its own state.
 
+That is before anything else is done in the process; who has nothing to do there does nothing.  A call that
+begins a load then makes an empty memory file at SIGCONT, which a later command finds and closes.
+
 A borrowed thread is told from others by its program counter, in one of the borrowed instructions, and by
 its frame, which leads to rt_sigreturn and has ``ss_flags`` that no kernel writes (cpu/signal_frame.py).
 """

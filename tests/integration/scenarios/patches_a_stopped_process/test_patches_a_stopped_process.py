@@ -175,5 +175,5 @@ def test_signals_may_stop_and_continue_it_at_any_moment(target, act, before):
 @pytest.mark.parametrize("act", ["apply", "revert"])
 def test_a_killed_act_leaves_it_stopped_and_makes_no_call_later(target, act):
     """Every moment: tests/soak."""
-    shots = (injector.Shot(number, after=number % 3 == 0) for number in range(3, 500, 7))
+    shots = (injector.Shot(number, after=number % 2 == 0) for number in range(5, 500, 5))
     assert shoot_through(target, act, shots) >= 5
