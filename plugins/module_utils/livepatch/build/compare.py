@@ -52,7 +52,7 @@ def compare(old: ObjectFile, new: ObjectFile) -> Difference:
     :raises Refused: ``needs_function_sections``, ``ambiguous_symbol``
     """
     functions = _pair_functions(old, new)
-    readers = Reader(old), Reader(new, lambda name: names.without_numbers(functions.get(name, name)))
+    readers = _readers(old, new, functions)
     same: dict[str, str] = {}
     changed: dict[str, str] = {}
     for after, before in functions.items():
@@ -74,6 +74,18 @@ def compare(old: ObjectFile, new: ObjectFile) -> Difference:
         old, new, functions, tuple(sorted(changed)), tuple(sorted(added)), tuple(sorted(removed)), variables,
         tuple(data),
     )  # fmt: skip
+
+
+def _readers(old: ObjectFile, new: ObjectFile, functions: Mapping[str, str]) -> tuple[Reader, Reader]:
+    return Reader(old), Reader(new, lambda name: names.without_numbers(functions.get(name, name)))
+
+
+def same_code(difference: Difference, old_name: str) -> bool:
+    """Whether a function has the same code in both builds, whatever another pair of builds decided."""
+    readers = _readers(difference.old, difference.new, difference.functions)
+    after = [new for new, old in difference.functions.items() if old == old_name]
+    before = difference.old.functions[old_name]
+    return any(readers[0].code(before) == readers[1].code(difference.new.functions[each]) for each in after)
 
 
 def _pair_functions(old: ObjectFile, new: ObjectFile) -> dict[str, str]:

@@ -4,8 +4,8 @@
 
 gcc sees a callee of the same unit and may rely on more than the psABI promises: registers that the callee
 happens to leave alone (-fipa-ra), arguments in registers (i386, local functions), a changed
-parameter list (-fipa-sra, -fipa-cp). The standard convention is proven only where it could not see through: in
-another unit, and through a symbol that another file may interpose.
+parameter list (-fipa-sra, -fipa-cp). The standard convention is certain where it could not see through: in
+another unit, and through a symbol that another file may interpose. ``private`` has what is done elsewhere.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from typing import Iterator, NamedTuple, Sequence
 
 from ..elf import STB_LOCAL, STV_DEFAULT
 from ..errors import Refused
-from .compare import Difference
+from . import clobbers
+from .bind import Binder
+from .compare import Difference, same_code
 from .debug_info import Unit
 from .objects import Field, ObjectFile
 from .selection import Replaced
+from .sight import PatchCode, TargetCode
+from .target import TargetFile
 
 
 class Call(NamedTuple):
@@ -63,17 +67,35 @@ def is_optimised(unit: Unit | None) -> bool:
     return bool(levels) and levels[-1] != "-O0"
 
 
-def check(units: Sequence[Difference], debug: Sequence[Unit | None], replaced: Sequence[Replaced]) -> None:
-    """Every direct caller that stays as it is assumes the standard convention.
+def check(
+    target: TargetFile,
+    units: Sequence[Difference],
+    debug: Sequence[Unit | None],
+    replaced: Sequence[Replaced],
+    binder: Binder,
+) -> None:
+    """Every direct caller that stays as it is gets along with the new code that it calls.
+
+    The compiler made the same code of it when it had the new callee in sight: then whatever it relied on holds. Where
+    only builds with ``-D__LINE__=0`` agree, nothing that it may have relied on has changed.
 
     :raises Refused: ``private_abi``
     """
-    names = {(each.unit, each.old.name) for each in replaced}
+    sight: list[PatchCode] = []
     for index, difference in enumerate(units):
+        places = {each.old.name: each for each in replaced if each.unit == index}
         for call in calls(difference.old):
-            if (index, call.callee) not in names or (index, call.caller) in names:
+            if call.callee not in places or call.caller in places or assumes_standard(call, debug[index]):
                 continue
-            if not assumes_standard(call, debug[index]):
+            if same_code(difference, call.caller):
+                continue
+            if not sight:
+                code = TargetCode(target)
+                sight = [PatchCode(code, [getattr(each, age) for each in units], binder) for age in ("old", "new")]
+            before = clobbers.closure(target.cpu, (index, call.callee), sight[0].effects, True)
+            after = clobbers.closure(target.cpu, (index, places[call.callee].name), sight[1].effects, False)
+            aligned = before.leaves_sight or not after.wants_alignment
+            if not after.registers <= before.registers or not aligned:
                 raise Refused(
                     "private_abi",
                     f"{difference.unit}: {call.caller} stays as it is and calls {call.callee}, which changes;"

@@ -82,6 +82,6 @@ def _compared(request: BuildRequest, target: TargetFile, dwarf: DebugInfo) -> Pr
     replaced = placing.replaced(target, units, debug, binder)
     replaced = copies.settled(target, dwarf, units, debug, replaced, request.accept_copies)
     old_debug = [each.old for each in debug]
-    convention.check(units, old_debug, replaced)
+    convention.check(target, units, old_debug, replaced, binder)
     constraints = tuple(convention.constraints(units, old_debug, replaced, prototypes))
     return Proposal(tuple(units), tuple(each.new for each in debug), tuple(replaced), binder, constraints)
