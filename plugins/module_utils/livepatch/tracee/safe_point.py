@@ -67,7 +67,8 @@ def find(
 
     begin = time.monotonic()
     pause = _FIRST_PAUSE
-    for attempt in range(1, patience.attempts + 1):
+    attempt = 1
+    while True:
         between()
         blocker = search.ahead(tracee.mappings()) if search else None
         blocker = blocker or sharing.look()  # in this order: it looks once more at who came since
@@ -82,7 +83,7 @@ def find(
             if blocker is None:
                 return outcome, attempt
         elapsed = time.monotonic() - begin
-        if attempt == patience.attempts or elapsed + pause > patience.seconds:
+        if attempt >= patience.attempts or elapsed + pause > patience.seconds:
             tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
             stopped = "; a signal has stopped the process: nothing is left before SIGCONT" if stop.group_stopped else ""
             raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said}{stopped})")
@@ -90,6 +91,5 @@ def find(
         if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and may_wait:
             waiting.begin(watched, len(tracee.living()))
             stop.exchange(tracee.claim())
-        waiting.idle(stop, pause, begin + patience.seconds)
+        attempt += waiting.idle(stop, pause, begin + patience.seconds)
         pause = min(2 * pause, _LONGEST_PAUSE)
-    raise AssertionError("attempts is at least one")

@@ -11,8 +11,8 @@ was, the return addresses of those who are inside are swapped (waiting_room.py):
     let go
 
 Nobody waits for longer than ``stop_ms`` at once (begun anew by each stop meanwhile in a process with seccomp
-filters, decision 0008).  When the first one's time is nearly up, all that wait are let go together: they set
-out at one time, and are likelier to come back at one time.
+filters, decision 0008).  When the first one's time is nearly up, the round is over and all that wait are let go.
+In the next one they need not wait until somebody comes whom it is worth to wait for (:meth:`Waiting._next_round`).
 
 If anybody who is inside can not be waited for (:func:`way_out`), nobody shall wait for him: what is left
 are plain attempts.
@@ -21,7 +21,7 @@ are plain attempts.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from ..cpu import Cpu
 from ..cpu.waiting_stub import WAITS
@@ -47,8 +47,10 @@ _FIRST_LOOK = 0.0002
 _LAST_LOOK = 0.005
 _QUICK_LOOK = 0.0005
 _SWEEP = 0.250  # nobody comes: somebody may have gone in meanwhile who has no slot
-_AGAIN = 0.002  # those that were let go will be inside soon
+_AGAIN = 0.002  # nobody is expected: those that were let go will be inside soon
 _MARGIN = 0.8  # of stop_ms: the stop must come before the first one's time is up
+_SLOW = 10  # times stop_ms: for that long nobody is kept back who comes often
+_MOST_IN_STEP = 16  # rounds
 _EMPTY_S = 2.0  # for the last one to be gone
 
 
@@ -105,9 +107,14 @@ class Waiting:
         self._check: Optional[StackCheck] = None
         self._obstacle = ""  # why nobody waits, in words
         self._found: List[Blocker] = []
-        self._since: Optional[float] = None  # when the first of those that wait was seen
         self._allowed: Dict[int, bool] = {}  # by thread: what its seccomp filters say
-        self._released = False
+        # The round: since when somebody waits; who has to be the first for the others to wait, too (None: anybody).
+        self._since: Optional[float] = None
+        self._awaited: Optional[Set[int]] = None
+        self._came: Set[int] = set()
+        self._rounds = 0
+        self._began = 0.0
+        self._took = 0.0  # until somebody who was awaited came
 
     @property
     def untried(self) -> bool:
@@ -195,28 +202,45 @@ class Waiting:
         room = self._room
         table = room.table()
         if self._since is not None and time.monotonic() >= self._since + _MARGIN * self._limit:
-            room.let_go([slot._replace(go=1) if slot.flag == WAITS else slot for slot in table])
-            self._since, self._released = None, True
+            self._next_round(table, {blocker.thread.tid for blocker in found})
         free = [index for index, slot in enumerate(table) if room.is_free(index, slot)]
         for blocker in found:
             tid = blocker.thread.tid
             way = self._way_out(blocker)
             if not isinstance(way, str):
                 there = room.plan.index_of(way.leads_to)
+                go = not (self._since is not None or self._awaited is None or tid in self._awaited)
                 if there is not None:
-                    room.wait(there)  # it may have been let go before
+                    room.set_go(there, go)
                     continue
                 index = self._take_slot(blocker, table, free)
                 if index is None:
                     way = "is one too many: there are no more slots"
                 elif not self._may_wait(tid, index):
                     way = "has a seccomp filter that does not let it wait"
-                elif not room.swap(index, Slot(way.address, way.leads_to, tid, 0, 0)):
+                elif not room.swap(index, Slot(way.address, way.leads_to, tid, 0, go)):
                     way = "does not keep its return address where its unwind tables say"
             if isinstance(way, str):
                 room.end()
                 return f"thread {tid} {way}"
         return ""
+
+    def _next_round(self, table: Sequence[Slot], late: Set[int]) -> None:
+        """Not everybody came in time: let go those that wait, and decide whom to wait for first.
+
+        Those that came late, if they take long: the others then run on undisturbed, until one of these is out.
+        If all take about as long, but are out of step: those that have just waited together.  They are kept back
+        in each round while the others are not, and so fall in with one after the other.
+
+        :param late: threads that are inside
+        """
+        assert self._room is not None
+        early, self._came = self._came, set()
+        self._room.write([slot._replace(go=1) if slot.flag == WAITS else slot for slot in table])
+        in_step = self._rounds % _MOST_IN_STEP > 0 and self._took < _SLOW * self._limit
+        self._awaited = (early if in_step else late - early) or None
+        self._rounds += 1
+        self._since, self._began = None, time.monotonic()
 
     def _way_out(self, blocker: Blocker) -> Union[Exit, str]:
         assert self._check is not None
@@ -259,32 +283,35 @@ class Waiting:
 
     # -- between stops ---------------------------------------------------------------
 
-    def idle(self, stop: Stop, pause: float, until: float) -> None:
+    def idle(self, stop: Stop, pause: float, until: float) -> bool:
         """Wait for the next moment at which an attempt may succeed, or must be made.
 
         :param pause: seconds between plain attempts
         :param until: ``time.monotonic()`` seconds: the end of all patience
+        :returns: whether it may succeed; if not, it is only there to have threads wait that do not yet
         """
         if self._room is None or self._obstacle:
             stop.idle(pause)
-            return
-        if self._released:
-            self._released = False
-            stop.idle(_AGAIN)
-            return
+            return True
         until = min(until, time.monotonic() + _SWEEP)
         look = _FIRST_LOOK
         while True:
             waiting, expected = self._room.count()
             now = time.monotonic()
-            if not waiting:
-                self._since = None
-            elif self._since is None:
-                self._since = now
+            self._came |= waiting
+            if self._since is None and waiting:
+                self._since, self._took = now, now - self._began
+                if self._awaited is not None:
+                    return False  # everybody else shall wait from here on, too
             if self._since is not None:
                 until = min(until, self._since + _MARGIN * self._limit)
-            if not expected or now >= until:
-                return
+            if now >= until:
+                return True
+            if not expected:
+                if waiting:
+                    return True
+                stop.idle(_AGAIN)
+                return False
             stop.idle(min(look, until - now))
             look = _QUICK_LOOK if waiting else min(2 * look, _LAST_LOOK)
 

@@ -20,7 +20,7 @@ can be found by its name, and emptied from its table alone.
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..cpu import Cpu
 from ..cpu.waiting_stub import PASSED, WAITS
@@ -96,10 +96,10 @@ class Room:
         """The slots as they are now."""
         return self.plan.slots_of(self._memory.read(self.plan.table, self.plan.table_size))
 
-    def count(self) -> Tuple[int, int]:
-        """How many threads wait, and how many are still expected to; the threads may run."""
+    def count(self) -> Tuple[Set[int], int]:
+        """The threads that wait, and how many are still expected to; they may run."""
         slots = [(index, slot) for index, slot in enumerate(self.table()) if slot.address and not slot.go]
-        waiting = sum(slot.flag == WAITS for _, slot in slots)
+        waiting = {slot.tid for _, slot in slots if slot.flag == WAITS}
         return waiting, sum(not slot.flag and self.leads_here(index, slot) for index, slot in slots)
 
     def swap(self, index: int, slot: Slot) -> bool:
@@ -120,11 +120,11 @@ class Room:
         """Whether no thread can come through a slot's stub any more, or was ever to."""
         return not slot.address or (slot.flag == PASSED and not self.leads_here(index, slot))
 
-    def wait(self, index: int) -> None:
-        """Whoever comes into this stub shall wait."""
-        self._memory.write(self.plan.go_at(index), bytes(4))
+    def set_go(self, index: int, go: bool) -> None:
+        """Whether whoever comes into this stub shall wait (False) or not."""
+        self._memory.write(self.plan.go_at(index), int(go).to_bytes(4, "little"))
 
-    def let_go(self, table: Sequence[Slot]) -> None:
+    def write(self, table: Sequence[Slot]) -> None:
         """Change the table.
 
         A thread whose ``go`` is set need not be woken: the call that our stop broke off starts again, and finds that.
@@ -141,7 +141,7 @@ class Room:
         for index, slot in enumerate(table):
             if self.leads_here(index, slot):
                 self._memory.write(slot.address, self._bytes(slot.leads_to))
-        self.let_go([slot._replace(go=1) if slot.address else slot for slot in table])
+        self.write([slot._replace(go=1) if slot.address else slot for slot in table])
 
     def leads_here(self, index: int, slot: Slot) -> bool:
         """Whether the word on the stack is what we wrote."""

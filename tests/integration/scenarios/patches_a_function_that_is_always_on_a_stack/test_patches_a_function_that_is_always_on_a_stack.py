@@ -47,6 +47,13 @@ def test_applied_and_reverted(patient, threads, how, micros):
     collected(it)
 
 
+def test_calls_out_of_step_that_take_longer_than_a_thread_may_wait(patient):
+    it = patient("callers.c", "slow.c", 3, "sleep", 90_000)
+    applied = it.apply("--patience", "25")
+    assert applied.status == "applied", applied.process
+    assert which(it) == {"new"}
+
+
 def test_a_frame_that_longjmp_abandons_is_no_obstacle(patient):
     it = patient("callers.c", "slow.c", 3, "jump", 3_000)
     applied = it.apply()
