@@ -23,9 +23,9 @@ from . import injector
 # on a host that gives the injector little time, so many commands may be needed.
 _LATER = 3
 
-OLD, NEW, INTERRUPTED = "old", "new", "interrupted"
+OLD, NEW, NEWER, INTERRUPTED = "old", "new", "newer", "interrupted"
 
-_BEAT = re.compile(r"old (\d+) new (\d+) wrong (\d+) interrupted (\d+) errors (\d+) (.*)")
+_BEAT = re.compile(r"old (\d+) new (\d+) wrong (\d+) interrupted (\d+) errors (\d+) newer (\d+) (.*)")
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,22 @@ class Range:
         return [act, "--json", "--pid", self.pid, *files]
 
     def results(self) -> set[str]:
-        """Which results the patched functions give now: ``{OLD}``, ``{NEW}``, or both.
+        """Which results the patched functions give now: ``{OLD}``, ``{NEW}``, or several.
 
         :raises AssertionError: a thread computed nonsense, lost a register, or does not come round any more
         """
         line = self.program.ask("beat")
-        old, new, wrong, _, errors = map(int, _BEAT.match(line).groups()[:5])
+        old, new, wrong, _, errors, newer = map(int, _BEAT.match(line).groups()[:6])
         assert not wrong, line
         assert not errors, line
-        return {word for word, count in ((OLD, old), (NEW, new)) if count}
+        return {word for word, count in ((OLD, old), (NEW, new), (NEWER, newer)) if count}
 
     def state(self) -> str:
         """Judge what a death has left: ``OLD``, ``NEW`` or ``INTERRUPTED``.
 
         :raises AssertionError: it is none of the three
         """
-        results = self._alive_and_released()
+        results = self.alive_and_released()
         said = injector.run(self.arguments("list")).report
         if any(process["status"] == INTERRUPTED for process in said["processes"]):
             return INTERRUPTED
@@ -86,7 +86,7 @@ class Range:
         statuses = {process["status"] for process in said["processes"]}
         told = [(process["status"], process["reason"], process["message"]) for process in said["processes"]]
         assert run.code == 0, told
-        results = self._alive_and_released()
+        results = self.alive_and_released()
         if act == "apply":
             assert statuses <= {"applied", "already", "recovered"}, told
             assert results == {NEW}, told
@@ -96,16 +96,18 @@ class Range:
         if results == {NEW}:
             return NEW
         for _ in range(_LATER):
-            if not self._left():
+            if not self.left():
                 break
             injector.run(self.arguments("recover"))
-        assert not self._left(), f"{self._left()} after {told}"
+        assert not self.left(), f"{self.left()} after {told}"
         return OLD
 
-    def _left(self) -> list[str]:
+    def left(self) -> list[str]:
+        """What of ours is in the target."""
         return traces.our_mappings(self.pid) + traces.our_descriptors(self.pid)
 
-    def _alive_and_released(self) -> set[str]:
+    def alive_and_released(self) -> set[str]:
+        """The results, of a target that nobody holds."""
         traces.assert_released(self.pid)
         assert traces.writable_and_executable(self.pid) == []
         results = self.results()

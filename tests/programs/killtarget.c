@@ -35,7 +35,7 @@ enum thread { REGISTERS, SLEEPER, FUTEX, POLLER, THREADS };
 static const char *const names[THREADS] = {"registers", "sleeper", "futex", "poller"};
 
 static atomic_uint rounds[THREADS];
-static atomic_uint old_results, new_results, wrong_results;
+static atomic_uint old_results, new_results, newer_results, wrong_results;
 static atomic_uint interrupted; /* EINTR: allowed after a kill, and only then; the test judges */
 static atomic_uint errors;
 static char first_error[160];
@@ -73,6 +73,8 @@ static void sort_results(int value)
         atomic_fetch_add(&old_results, 1);
     else if (result == OUTER_NEW(value, weight))
         atomic_fetch_add(&new_results, 1);
+    else if (result == OUTER_NEWER(value, weight))
+        atomic_fetch_add(&newer_results, 1);
     else {
         atomic_fetch_add(&wrong_results, 1);
         wrong("outer(%d, %d) is %d", value, weight, result);
@@ -202,6 +204,7 @@ static void beat(void)
     unsigned start[THREADS];
     atomic_store(&old_results, 0);
     atomic_store(&new_results, 0);
+    atomic_store(&newer_results, 0);
     for (int i = 0; i < THREADS; i++)
         start[i] = atomic_load(&rounds[i]);
     for (int i = 0; i < THREADS; i++)
@@ -209,9 +212,9 @@ static void beat(void)
             struct timespec time = {0, 200000};
             nanosleep(&time, NULL);
         }
-    say("old %u new %u wrong %u interrupted %u errors %u %s", atomic_load(&old_results),
+    say("old %u new %u wrong %u interrupted %u errors %u newer %u %s", atomic_load(&old_results),
         atomic_load(&new_results), atomic_load(&wrong_results), atomic_load(&interrupted),
-        atomic_load(&errors), first_error);
+        atomic_load(&errors), atomic_load(&newer_results), first_error);
 }
 
 int main(void)

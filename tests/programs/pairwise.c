@@ -3,11 +3,21 @@
  *
  * Two functions that only make sense together. The fix changes what passes between them: the order of the
  * parameters, and one more of them. Old `outer` with new `inner`, or the other way round, computes nonsense,
- * so a patch that is applied by half is seen in the first result.
+ * so a patch that is applied by half is seen in the first result. -DFIXED_AGAIN is one more such fix.
  */
 #include "pairwise.h"
 
-#ifdef FIXED
+#if defined FIXED_AGAIN
+static __attribute__((noinline, noclone)) int inner(int bias, int value, int more, int weight)
+{
+    return value * weight + bias + more;
+}
+
+int outer(int value, int weight)
+{
+    return inner(value & 31, value, 1, weight) + 2;
+}
+#elif defined FIXED
 static __attribute__((noinline, noclone)) int inner(int weight, int bias, int value)
 {
     return value * weight + bias;

@@ -6,8 +6,9 @@
 
 int outer(int value, int weight);
 
-/* What `outer` answers before and after the fix; never the same. */
+/* What `outer` answers before the fix, after it, and after the next one; never the same. */
 #define OUTER_OLD(value, weight) ((value) * (weight) + ((value) & 7) + 1)
 #define OUTER_NEW(value, weight) ((value) * (weight) + ((value) & 15) + 2)
+#define OUTER_NEWER(value, weight) ((value) * (weight) + ((value) & 31) + 3)
 
 #endif

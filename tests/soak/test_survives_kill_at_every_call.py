@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tests.killing import gallery
+from tests.harness import product
+from tests.killing import gallery, stacking
 from tests.killing.judge import OLD, Range
 
 pytestmark = pytest.mark.soak
@@ -35,3 +38,13 @@ def test_a_killed_act_that_has_threads_wait(object_pair, start, build_patch, act
     pair = object_pair("callers.c", "slow.c")
     target = Range(start(pair.program, 3, "one", 5000), build_patch(pair, name="slow"))
     assert gallery.shoot_through(target, act, every=True)
+
+
+@pytest.mark.parametrize("act", stacking.ACTS)
+def test_a_killed_act_on_a_stack_of_patches_leaves_one_side_or_the_other(object_pair, start, tmp_path, act):
+    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
+    again = dataclasses.replace(pair, new=pair.variant("-DFIXED_AGAIN"))
+    first = product.build(pair, tmp_path / "first.lp.o", "first", "1")
+    second = product.build(again, tmp_path / "second.lp.o", "second", "1", supersedes=["first"])
+    shelf = stacking.Shelf(Range(start(pair.program), first), second)
+    assert shelf.shoot_through(act)["interrupted"]

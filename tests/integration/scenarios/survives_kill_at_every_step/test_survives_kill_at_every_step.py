@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tests.killing import gallery
+from tests.harness import product
+from tests.killing import gallery, stacking
 from tests.killing.judge import OLD, Range
 
 
@@ -27,3 +30,19 @@ def test_a_killed_recovery_is_recovered(target):
     for act, wound in gallery.interruptions(target):
         assert gallery.shoot_through_recovery(target, act, wound)
     assert target.state() == OLD
+
+
+@pytest.fixture
+def shelf(object_pair, start, tmp_path) -> stacking.Shelf:
+    """The same target, its patch, and another one of the same functions that supersedes it."""
+    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
+    again = dataclasses.replace(pair, new=pair.variant("-DFIXED_AGAIN"))
+    first = product.build(pair, tmp_path / "first.lp.o", "first", "1")
+    second = product.build(again, tmp_path / "second.lp.o", "second", "1", supersedes=["first"])
+    return stacking.Shelf(Range(start(pair.program), first), second)
+
+
+@pytest.mark.parametrize("act", stacking.ACTS)
+def test_a_killed_act_on_a_stack_of_patches_leaves_one_side_or_the_other(shelf, act):
+    found = shelf.shoot_through(act, step=11)  # all of them: tests/soak
+    assert found["interrupted"] and found["before"], found
