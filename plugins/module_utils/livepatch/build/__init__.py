@@ -13,6 +13,8 @@ refused.  The way of a patch::
     debug_info, type_text, unit_dwarf      what DWARF says of types, prototypes, inlined copies
     match, bind, placing                   the shipped code is the old object's; where everything is in it
     limits, copies, convention             what can not be patched, or not alone
+    private (signatures, clobbers, sight,  what callers that stay rely on: proven,
+        thunks), entry                     or kept by a thunk; who may finish in old code
     manual                                 the same for one C file, from the target's DWARF and code
     proposal                               what is replaced by what: both ways end here
     selection                              which sections of the new objects go along, where each field leads

@@ -13,9 +13,12 @@ from livepatch.artifact import file as artifact_file
 from livepatch.build import pipeline
 from livepatch.build.request import BuildRequest
 from tests import mutations
-from tests.harness import manifests, toolchain
+from tests.harness import manifests, toolchain, traces
 
 HERE = Path(__file__).parent
+WORKER = toolchain.PROGRAMS / "worker.c"
+WAITS = HERE.parent / "is_busy_while_a_thread_is_inside" / "waits.c"
+HURRY = ("--patience", "0.3", "--attempts", "3")
 QUESTIONS = (0, 1, 2, 3, 7, 100, -5, 99999, 123456)
 NAMES = {"none", "one", "three", "five", "nine", "narrow", "store"}
 LONGS, REALS, RECORDS = {"wide", "wider"}, {"real", "rounded"}, {"sum"}
@@ -33,19 +36,19 @@ class Shop:
         self.without = without
         self.flags = (toolchain.BITS[arch], "-O2", "-g", "-fwrapv", "-pthread", *without)
 
-    def program(self, name: str, *flags: str) -> Path:
-        """The worker with the target's functions: old, or with -DFIXED new everywhere."""
-        sources = [str(toolchain.PROGRAMS / "worker.c"), str(HERE / "target.c")]
+    def program(self, name: str, *flags: str, main: Path = WORKER, unit: str = "target.c") -> Path:
+        """A program with the target's functions: old, or with -DFIXED new everywhere."""
+        sources = [str(main), str(HERE / unit)]
         include = ["-I", str(toolchain.PROGRAMS), "-Wl,--build-id"]
         path = self.folder / name
         subprocess.run([self.compiler, *self.flags, *flags, *include, *sources, "-o", str(path)], check=True)
         return path
 
-    def patch(self, target: Path) -> Path:
+    def patch(self, target: Path, source: str = "patch.c") -> Path:
         """The artifact with all functions new."""
         request = BuildRequest(
-            str(target), "fix", "1", patch_source=str(HERE / "patch.c"), cc=self.compiler,
-            cflags=("-fwrapv", *self.without),
+            str(target), "fix", "1", patch_source=str(HERE / source), cc=self.compiler,
+            cflags=("-fwrapv", "-DPATCH", *self.without),
         )  # fmt: skip
         path = self.folder / "patch.lp.o"
         path.write_bytes(pipeline.build(request))
@@ -115,3 +118,33 @@ def test_without_its_thunks_the_same_patch_corrupts_its_callers(
         assert answers(program) != answers(oracle)
     except AssertionError as death:
         assert "is dead" in str(death), death  # misaligned stack: SIGSEGV
+
+
+def test_new_code_calls_static_functions_that_stay_by_their_own_convention(shop, start, livepatch):
+    target = shop.program("target", unit="calls.c")
+    artifact = shop.patch(target, "calls.c")
+    (function,) = artifact_file.read(str(artifact)).manifest.functions
+    assert (function.name, function.convention) == ("work", "standard")
+    program, oracle = start(target), start(shop.program("oracle", "-DNEW_WORK", unit="calls.c"))
+    before = answers(program)
+    applied = livepatch("apply", artifact, "--pid", program.pid)
+    assert applied.status == "applied", applied
+    patched = answers(program)
+    assert patched == answers(oracle) and patched != before
+    assert livepatch("revert", artifact, "--pid", program.pid).status == "reverted"
+    assert answers(program) == before
+
+
+def test_a_thread_that_sleeps_behind_a_thunk_is_found_through_it(shop, cpu, start, livepatch):
+    target = shop.program("target", main=WAITS, unit="blocks.c")
+    artifact = shop.patch(target, "blocks.c")
+    (function,) = artifact_file.read(str(artifact)).manifest.functions
+    assert (function.name, function.thunk) == ("inner", "inner.thunk")
+    program = start(target)
+    assert livepatch("apply", artifact, "--pid", program.pid).status == "applied"
+    inside = int(program.ask("enter").split()[1])
+    traces.wait_for_call(program.pid, inside, cpu.syscall_number("read"))
+    answer = livepatch("revert", artifact, "--pid", program.pid, *HURRY)
+    assert (answer.status, answer.reason) == ("busy", "function_on_stack"), answer
+    assert program.ask("leave") == "left 2"
+    assert livepatch("revert", artifact, "--pid", program.pid).status == "reverted"
