@@ -148,18 +148,31 @@ def copied(program: Path, folder: Path) -> Path:
     return folder / program.name
 
 
-def go(source: Path, name: str) -> Path:
-    """A static Go program from one file, without the network.
+def go(source: Path, name: str, library: Path | None = None) -> Path:
+    """A Go program from one file, without the network; static, but for a C library that it calls.
 
     :raises DoesNotCompile: the Go tool said no
     """
-    folder = CACHE / _digest("gcc", ["go", name], [source])
+    folder = CACHE / _digest("gcc", ["go", name], [source, *([library] if library else [])])
     if not (folder / name).exists():
         folder.mkdir(parents=True, exist_ok=True)
         settings = dict(os.environ, CGO_ENABLED="0", GO111MODULE="off", GOCACHE=str(CACHE / "go"))
+        if library is not None:
+            shutil.copy2(library, folder / library.name)
+            settings.update(CGO_ENABLED="1", CGO_LDFLAGS=f"{folder / library.name} -Wl,-rpath,$ORIGIN")
         command = ["go", "build", "-o", str(folder / (name + ".fresh")), str(source)]
         done = subprocess.run(command, env=settings, capture_output=True, text=True)
         if done.returncode:
             raise DoesNotCompile(" ".join(command) + "\n" + done.stderr)
         (folder / (name + ".fresh")).rename(folder / name)
     return folder / name
+
+
+def go_pair(main: Path, unit: Path, arch: str) -> Pair:
+    """A Go program and its C library of one unit, which is fixed with ``-DFIXED``."""
+    flags = (BITS[arch], "-fPIC", "-c", "-ffunction-sections", "-fdata-sections")
+    old, new = gcc(unit, flags=flags), gcc(unit, flags=(*flags, "-DFIXED"))
+    name = f"lib{old.stem}.so"
+    library = gcc(old, flags=(BITS[arch], "-shared", f"-Wl,-soname,{name}"), name=name)
+    program = go(main, main.stem, library)
+    return Pair(program, program.parent / name, old, new, unit, flags)
