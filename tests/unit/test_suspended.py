@@ -13,10 +13,10 @@ import pytest
 from livepatch.kernel import procfs
 from livepatch.kernel.memory import Memory
 from livepatch.loading import load
-from livepatch.process import written
+from livepatch.process import coroutines, snapshot, written
 from livepatch.tracee import suspended
 from livepatch.tracee.references import Finder
-from livepatch.tracee.suspended import Inside, may_be_call
+from livepatch.tracee.suspended import EndedStacks, Inside, may_be_call
 
 CALLS = {
     "relative": "e8 10 00 00 00",
@@ -104,6 +104,18 @@ def test_what_is_left_out_is_not_looked_through_and_does_not_count():
     with pytest.raises(written.TooLarge):
         written.areas(pid, pid, [mapping], [], 0.2)
     assert sum(b - a for a, b in written.areas(pid, pid, [mapping], [(start, end - 4096)], 0.2)) == 4096
+
+
+def test_the_stack_of_a_living_thread_is_no_ended_one(cpu, compile, start):
+    program = start(compile("process_shapes.c"), "threads")
+    with snapshot.take(program.pid) as seen:
+        tid_at = coroutines.tid_offset(seen)
+        assert tid_at is not None
+        ended = EndedStacks(seen.pid, seen.task, seen.memory, seen.mappings, tid_at, cpu.word)
+        others = [thread.syscall.sp for thread in seen.threads if thread.tid != seen.pid and thread.syscall]
+        assert others and not any(map(ended.hold, others))
+        heap = next(each for each in seen.mappings if each.path == "[heap]")
+        assert not ended.hold(heap.start) and not ended.hold(0)
 
 
 def test_a_patch_s_own_memory_is_known_by_the_name_that_it_gets():

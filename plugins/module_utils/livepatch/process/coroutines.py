@@ -23,6 +23,7 @@ its own, and ends the process at a return address that is in none of them (runti
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional
 
 from ..elf import PF_W, PT_INTERP, PT_LOAD, Malformed
@@ -71,6 +72,9 @@ GO_SECTIONS = (".note.go.buildid", ".go.buildinfo", ".gopclntab")
 GO_BUILD_INFO = b"\xff Go buildinf:"  # debug/buildinfo, at the beginning of the data
 _BUILD_INFO_WITHIN = 64 << 10
 
+_TID = "_thread_db_pthread_tid"
+_LONGEST_DESCRIPTOR = 4 << 10  # bytes
+
 _SMALLEST_STACK = 16 << 10  # PTHREAD_STACK_MIN
 
 
@@ -105,6 +109,25 @@ def check_target(image: Image) -> None:
     what = next(_go(image), None) or next(_go_file(image), None)
     if what is not None:
         raise Refused("coroutines_unsupported", f"{what}, whose runtime does not bear code that it does not know")
+
+
+def tid_offset(snapshot: Snapshot) -> Optional[int]:
+    """Where the C library keeps a thread's id in its descriptor (struct pthread), in bytes; None: not to be told.
+
+    Told to debuggers as three words: bits, how many, offset (glibc, nptl_db/structs.def).
+
+    :raises ProcessLookupError: the process is gone
+    """
+    for image in snapshot.link_map or ():
+        try:
+            if image.loaded.dynamic_tables.mentions(_TID):
+                found = image.loaded.lookup(_TID, "GLIBC_PRIVATE")
+                if found is not None:
+                    bits, count, offset = struct.unpack("<3I", image.loaded.read(found.value, 12))
+                    return offset if (bits, count) == (32, 1) and offset < _LONGEST_DESCRIPTOR else None
+        except Malformed:
+            continue
+    return None
 
 
 def signs(snapshot: Snapshot) -> Iterator[str]:

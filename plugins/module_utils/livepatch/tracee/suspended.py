@@ -19,6 +19,8 @@ stack, and that call's return address is still where it was pushed: nobody runs 
 *What does not count.*  The first byte of a function is an entry: somebody's function pointer.  A function's
 end counts only if a call may stand before it, which then never returns: else it is the next one's entry.
 
+Nor does the stack of a thread that has ended, which the C library keeps for the next one (:class:`EndedStacks`).
+
 *What is taken for one.*  A return address of a call that is over, where a stack is not in use any more: below
 the stack pointer of a suspended coroutine, on the stack of one that has ended.  A later call on this stack
 overwrites it; until then the answer is busy, never wrong.
@@ -30,7 +32,19 @@ that is not writable at the moment; stacks in shared memory that this process ha
 from __future__ import annotations
 
 import time
-from typing import Callable, Collection, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from bisect import bisect_right
+from typing import (
+    Callable,
+    Collection,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from ..errors import Busy, Refused
 from ..kernel.memory import Memory
@@ -39,6 +53,7 @@ from ..process import written
 from ..process.written import TooLarge
 from .check import Watched
 from .references import Finder, Range
+from .scan import Scanner
 
 PATCH_MEMORY = "/memfd:livepatch:"  # so maps shows the data of a patch; its jump tables lead into its functions
 
@@ -99,11 +114,74 @@ def _operand(code: bytes) -> int:
     return size + {0: 0, 1: 1, 2: 4}[mode]
 
 
+class EndedStacks:
+    """Stacks of threads that have ended: what stands there is of calls that are over.
+
+    ::
+
+                       |  anything                  |
+                       +----------------------------+
+                       | struct pthread: tid <= 0   | <- its first and third word: its own address
+                       |  what the thread has left  |
+        mapping start  +----------------------------+
+                       | guard: no permissions      |
+
+    glibc keeps them, with a tid of -1, or 0 where nobody has joined the thread yet (nptl/nptl-stack.h,
+    __nptl_stack_in_use; CLONE_CHILD_CLEARTID). Where the tid stands is told to debuggers (nptl_db/structs.def).
+
+    :param task: any living thread of the process
+    :param tid_at: offset of the tid in struct pthread; None: not to be told, so there are none
+    :param word: bytes in an address
+    """
+
+    def __init__(
+        self, pid: int, task: int, memory: Memory, mappings: Sequence[Mapping], tid_at: Optional[int], word: int
+    ) -> None:
+        self._pid = pid
+        self._task = task
+        self._memory = memory
+        self._mappings = mappings
+        self._starts = [mapping.start for mapping in mappings]
+        self._tid_at = tid_at
+        self._word = word
+        self._ends: Dict[int, int] = {}  # index of a mapping -> where its ended stack ends
+
+    def hold(self, address: int) -> bool:
+        """Whether an address is on one of them."""
+        index = bisect_right(self._starts, address) - 1
+        if index not in self._ends:
+            self._ends[index] = self._end(self._mappings[index], self._mappings[index - 1]) if index > 0 else 0
+        return address < self._ends[index]
+
+    def _end(self, mapping: Mapping, guard: Mapping) -> int:
+        """Where the stack of an ended thread that a mapping begins with ends; 0: there is none."""
+        if self._tid_at is None or mapping.inode or mapping.path or not mapping.private:
+            return 0
+        if guard.end != mapping.start or guard.permissions[:3] != "---":
+            return 0
+        scanner = Scanner(self._word, [(mapping.start, mapping.end)])
+        try:
+            for start, end in written.areas(self._pid, self._task, [mapping], (), _ONE_STACK_MS):
+                data = self._memory.read(start, end - start)
+                for offset in scanner.find(data):
+                    own = (start + offset).to_bytes(self._word, "little")
+                    if data.startswith(own, offset) and data.startswith(own, offset + 2 * self._word):
+                        tid = int.from_bytes(
+                            self._memory.read(start + offset + self._tid_at, 4), "little", signed=True
+                        )
+                        return start + offset if tid <= 0 else 0  # the lowest: above it anything may follow
+        except (TooLarge, OSError) as error:
+            if isinstance(error, ProcessLookupError):
+                raise
+        return 0
+
+
 class Search:
     """Built before the stop, called in it.
 
     :param task: any living thread of the process
     :param entries: where functions in the watched code begin
+    :param tid_at: see :class:`EndedStacks`
     :param why: why it is searched, in words
     :param stop: the longest stop, seconds
     :raises Refused: ``coroutines_unsupported``: there is too much memory for a stop of this length
@@ -117,11 +195,15 @@ class Search:
         word: int,
         watched: Sequence[Watched],
         entries: Collection[int],
+        tid_at: Optional[int],
         why: str,
         stop: float,
     ) -> None:
         self._pid = pid
         self._task = task
+        self._memory = memory
+        self._word = word
+        self._tid_at = tid_at
         self._watched = watched
         self._why = why
         self._stop = stop
@@ -151,11 +233,13 @@ class Search:
         :raises Refused: ``coroutines_unsupported``
         """
         where = self._areas(mappings, [stack for _, stack in stacks])
+        ended = EndedStacks(self._pid, self._task, self._memory, mappings, self._tid_at, self._word)
         for part in _parts(where):
             if time.monotonic() > deadline:
                 return Busy("stop_timeout", f"looking through the memory of process {self._pid} took too long")
             for address, value in self._finder.find(part):
-                return self._busy(address, value)
+                if not ended.hold(address):
+                    return self._busy(address, value)
         return None
 
     def _areas(self, mappings: Sequence[Mapping], stacks: Sequence[Range]) -> List[Range]:
@@ -177,6 +261,7 @@ class Search:
         )
 
 
+_ONE_STACK_MS = 2.0
 _PART = 4 << 20  # bytes between two looks at the clock
 
 

@@ -278,7 +278,8 @@ class Tracee:
         frames = [tables for low, high, _, *tables in self._patches if any(low <= each < high for each in begins)]
         found = [references.bodies(self.cpu, at, size, self.memory.read) for at, size in frames if size]
         entries = begins.union(start for each in found for start, _ in each)
-        return Search(self.pid, self.task, self.memory, self.cpu.word, watched, entries, why, patience.stop)
+        tid_at = coroutines.tid_offset(self.snapshot)
+        return Search(self.pid, self.task, self.memory, self.cpu.word, watched, entries, tid_at, why, patience.stop)
 
     def stack_check(
         self,

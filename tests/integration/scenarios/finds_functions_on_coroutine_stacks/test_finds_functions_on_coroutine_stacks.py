@@ -102,3 +102,14 @@ def test_too_much_memory_for_the_stop_is_refused_by_name(cpu, patient):
     assert said(answer) == (3, "refused", "coroutines_unsupported"), answer
     answer = it.revert(*IGNORE)
     assert answer.status == "reverted", answer
+
+
+def test_what_an_ended_thread_has_left_on_its_stack_is_nobodys(cpu, patient):
+    it = patient("ended.c", "pausing.c")
+    assert it.program.ask("run") == "ran 22"
+    answer = it.apply(*SEARCH)
+    assert answer.status == "applied", answer
+    assert it.program.ask("run") == "ran 23"
+    answer = it.revert(*SEARCH)
+    assert answer.status == "reverted", answer
+    assert it.program.ask("run") == "ran 22"
