@@ -65,6 +65,12 @@ _TILE_DATA = 1 << 18  # AMX; the only component so far that a process has only i
 _SIGINFO = bytes(128)
 # Offset of uc_stack.ss_flags from the word that leads to rt_sigreturn, see the pictures above.
 _SS_FLAGS = {"x86_64": 8 + 16 + 8, "i386": 16 + len(_SIGINFO) + 8 + 4}
+# Offset of the interrupted stack pointer from the word that leads to rt_sigreturn (True), or to sigreturn:
+# struct sigframe_ia32 has only the handler's number before its struct sigcontext_32.
+_INTERRUPTED_SP = {
+    "x86_64": {True: 8 + 16 + 24 + (8 + 7) * 8},
+    "i386": {True: 16 + len(_SIGINFO) + 20 + 7 * 4, False: 8 + 7 * 4},
+}
 
 
 class UnknownState(ValueError):
@@ -193,3 +199,12 @@ def is_ours(architecture: str, read: Callable[[int, int], bytes]) -> bool:
     :param read: (offset from the word that leads to rt_sigreturn, size) -> memory
     """
     return read(_SS_FLAGS[architecture], 4) == struct.pack("<I", _INVALID_SS_FLAGS)
+
+
+def interrupted_sp(architecture: str, through_rt: bool) -> int:
+    """Where a frame that the kernel has written keeps the stack pointer of what was interrupted.
+
+    :param through_rt: the handler returns through rt_sigreturn
+    :returns: offset from the word that the handler returns to
+    """
+    return _INTERRUPTED_SP[architecture][through_rt]

@@ -12,7 +12,7 @@ what it can not unwind is in the way.
 from __future__ import annotations
 
 import time
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..cpu import Cpu
 from ..errors import Busy
@@ -68,7 +68,7 @@ class StackCheck:
         watched: Sequence[Watched],
         unwinder: Unwinder,
         own_stack: Callable[[StoppedThread], Optional[Tuple[int, int]]],
-        restorers: Sequence[int],
+        restorers: Iterable[int],
         describe: Callable[[int], str],
         limit: float,
         stubs: Sequence[Tuple[int, int]] = (),

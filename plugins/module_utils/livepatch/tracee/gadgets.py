@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..cpu import Cpu
 from ..errors import Refused
@@ -129,14 +129,15 @@ def intact(cpu: Cpu, gadgets: Gadgets, read: Callable[[int, int], bytes]) -> boo
 
 def restorers(
     cpu: Cpu, mappings: Iterable[Mapping], exe: str, read: Callable[[int, int], bytes]
-) -> List[int]:
-    """All addresses that signal handlers may return to.
+) -> Dict[int, bool]:
+    """All addresses that signal handlers may return to; whether it is through rt_sigreturn.
 
     One of them on a stack says that a handler runs there, and that it may have
     interrupted a function on another stack.
     """
-    patterns = (*cpu.sigreturn_gadgets, *cpu.restorer_gadgets)
-    found = []
+    patterns = [(pattern, True) for pattern in cpu.sigreturn_gadgets]
+    patterns += [(pattern, False) for pattern in cpu.restorer_gadgets]
+    found = {}
     for mapping in lasting(mappings, exe):
         try:
             code = read(mapping.start, mapping.size)
@@ -144,9 +145,9 @@ def restorers(
             raise
         except OSError:
             continue
-        for pattern in patterns:
+        for pattern, is_rt in patterns:
             at = code.find(pattern)
             while at >= 0:
-                found.append(mapping.start + at)
+                found[mapping.start + at] = is_rt
                 at = code.find(pattern, at + 1)
     return found

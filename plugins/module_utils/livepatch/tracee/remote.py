@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import List, NamedTuple, Optional, Sequence, Union
+from types import MappingProxyType
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from ..cpu import Cpu, of_registers
 from ..cpu.architecture import Registers
@@ -34,7 +35,7 @@ from . import gadgets as gadget_search
 from . import restart, rseq, seccomp
 from .gadgets import Gadgets
 from .seccomp import Call
-from .stacks import MARGIN, StackMap, thread_pointer
+from .stacks import MARGIN, StackMap, above_an_interrupted, thread_pointer
 from .thread import ALL_SIGNALS, OPTIONS, Thread
 
 _TRAP_AND_DIRECTION = 0x500  # eflags: no single step, strings upwards (psABI)
@@ -42,6 +43,7 @@ _TRAP_AND_DIRECTION = 0x500  # eflags: no single step, strings upwards (psABI)
 _CALL_S = 10.0
 # A thread that was late to stop is let go when it comes; so long we wait for that.
 _LATE_S = 5.0
+_LOOKED_THROUGH = 64 << 10  # bytes of the stack: a signal handler on an alternate one is not deeper
 _MOST_ERRNO = 4095  # include/linux/err.h
 _NT_PRXFPREG = 0x46E62B7F  # <linux/elf.h>: fxsave of a 32-bit thread
 
@@ -77,6 +79,7 @@ class Hold:
     :param calls: those that will be made, for the thread's seccomp filters
     :param seize: seize the thread here, and detach it in the end
     :param keep_stopped: leave it at an EVENT_STOP, with its own registers, instead of resuming it
+    :param restorers: see ``gadgets.restorers``; by them an alternate stack on the thread's own is found
     """
 
     registers: Registers  # the thread's own
@@ -95,6 +98,7 @@ class Hold:
         calls: Sequence[Call] = (),
         seize: bool = False,
         keep_stopped: bool = False,
+        restorers: Mapping[int, bool] = MappingProxyType({}),
     ) -> None:
         self.tid = tid
         self.cpu = cpu
@@ -106,6 +110,7 @@ class Hold:
         self._calls = calls
         self._seize = seize
         self._keep_stopped = keep_stopped
+        self._restorers = restorers
         self._filters: List[seccomp.Program] = []
         self._thread = Thread(tid, memory.pid)
         self._borrowed = False  # its registers are ours
@@ -190,6 +195,9 @@ class Hold:
             raise Refused(
                 "no_stack_room", f"thread {self.tid} is at {sp:#x}, which is not proven to be its own stack"
             )
+        words = self._memory.read(sp, min(stack.high - sp, _LOOKED_THROUGH))
+        if above_an_interrupted(words, sp, stack.low, self.cpu, self._restorers):
+            raise Refused("no_stack_room", f"thread {self.tid} is in a signal handler on an alternate stack")
         return stack.low + MARGIN, sp - self.cpu.red_zone
 
     def _ask_filters(self) -> None:

@@ -18,21 +18,35 @@ comes somebody else's data.  So a stack must be *proven* to be one of two kinds:
 
 Room is counted within what is mapped: the kernel does not grow a stack for our writes
 (mm/gup.c, since 6.5).  Alternate signal stacks and coroutine stacks lie elsewhere and are never
-proven.  What can not be seen from outside, and is taken for a thread's own stack: a coroutine stack
-that is a local array of a function on it, and stacks without a guard between them that the program
+proven; an alternate signal stack that is a local array of a function on a proven one is found by the
+frame of what it interrupted.  What can not be seen from outside, and is taken for a thread's own stack: a
+coroutine stack that is such an array, and stacks without a guard between them that the program
 handed to pthread_attr_setstack(3).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from ..cpu import Cpu
 from ..cpu.architecture import Registers
+from ..cpu.signal_frame import interrupted_sp
 from ..errors import Refused
 from ..kernel import guards, ptrace
-from ..kernel.procfs import PAGE, Mapping, Syscall
+from ..kernel.procfs import PAGE, Syscall
+from ..kernel.procfs import Mapping as MemoryMapping
 from .restart import is_restart_syscall
 
 if TYPE_CHECKING:
@@ -81,7 +95,7 @@ class StackMap:
 
     def __init__(
         self,
-        mappings: Sequence[Mapping],
+        mappings: Sequence[MemoryMapping],
         pid: int,
         hidden_guards: Callable[[int, int, int, int], Sequence[int]] = guards.hidden,
     ) -> None:
@@ -141,6 +155,29 @@ def of_threads(threads: Iterable[StoppedThread], stacks: StackMap) -> Iterator[T
         stack = stacks.prove(thread.tid, thread.registers[thread.cpu.sp], block)
         if stack is not None:
             yield thread, stack if thread.tid == stacks.pid else Stack(stack.low, block)
+
+
+def above_an_interrupted(
+    words: bytes, sp: int, low: int, cpu: Cpu, restorers: Mapping[int, bool]
+) -> bool:
+    """Whether a stack is in use further down, too: beneath an alternate signal stack that is a local array.
+
+    The kernel puts a handler's frame below what it interrupts, but for one on an alternate stack.
+
+    :param words: the stack from ``sp`` on
+    :param low: where the stack begins
+    :param restorers: see ``gadgets.restorers``
+    """
+    for address, through_rt in restorers.items():
+        wanted = address.to_bytes(cpu.word, "little")
+        at = words.find(wanted)
+        while at >= 0:
+            place = at + interrupted_sp(cpu.name, through_rt)
+            interrupted = int.from_bytes(words[place : place + cpu.word], "little")
+            if (sp + at) % cpu.word == 0 and low <= interrupted < sp + at:
+                return True
+            at = words.find(wanted, at + 1)
+    return False
 
 
 def candidates(

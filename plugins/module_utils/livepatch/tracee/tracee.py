@@ -13,7 +13,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Type
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
@@ -65,6 +65,7 @@ class Tracee:
             self.memory.open_writable()
             self._exe = procfs.exe(self.task)
             self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
+            self._handler_returns: Optional[Dict[int, bool]] = None
             self._orphans: Optional[Orphans] = Orphans(self.pid, self.cpu, self._gadgets, self.memory)
         except PermissionError as error:
             raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
@@ -111,7 +112,7 @@ class Tracee:
                     continue
                 hold = Hold(
                     tid, self.cpu, self._gadgets, self.memory, self._stack_map(),
-                    time.monotonic() + _HOLD_S, scratch=scratch, calls=calls,
+                    time.monotonic() + _HOLD_S, scratch=scratch, calls=calls, restorers=self._restorers(),
                 )  # fmt: skip
                 try:
                     stack.enter_context(hold)
@@ -143,6 +144,12 @@ class Tracee:
     def living(self) -> List[int]:
         """Threads that have not exited; the leader may have."""
         return [tid for tid in procfs.tids(self.pid) if tid != self.pid or not self.snapshot.leader_exited]
+
+    def _restorers(self) -> Dict[int, bool]:
+        """They stand in code that stays as long as the process does."""
+        if self._handler_returns is None:
+            self._handler_returns = gadgets.restorers(self.cpu, self.mappings(), self._exe, self.memory.read)
+        return self._handler_returns
 
     def _stack_map(self) -> StackMap:
         return StackMap(self.mappings(), self.pid)
@@ -300,7 +307,7 @@ class Tracee:
             watched,
             unwinder,
             lambda thread: stack_map.guess(thread.tid, thread.registers[sp]),
-            gadgets.restorers(self.cpu, mappings, self._exe, self.memory.read),
+            self._restorers(),
             self._describe,
             limit,
             stubs,

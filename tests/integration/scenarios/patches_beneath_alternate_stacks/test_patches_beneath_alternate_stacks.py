@@ -51,7 +51,7 @@ def test_it_is_patched_and_put_back_while_a_handler_is_at_work(cpu, patient, whe
     traces.assert_released(it.pid)
 
 
-@pytest.mark.parametrize("where", ["bss"])
+@pytest.mark.parametrize("where", ["bss", "local"])
 def test_no_call_is_made_on_an_alternate_stack(cpu, patient, where):
     it = patient("alternates.c", WAITING, where, "alone")
     while len(os.listdir(f"/proc/{it.pid}/task")) > 1:  # the one that sent the signal
