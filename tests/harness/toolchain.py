@@ -57,23 +57,26 @@ def _digest(compiler: str, arguments: list[str], inputs: list[Path]) -> str:
     return digest.hexdigest()[:24]
 
 
-def gcc(*sources: Path | str, flags: tuple[str, ...] = (), name: str | None = None) -> Path:
-    """Run gcc over C sources, assembly, objects and libraries; the path of what it made.
+def gcc(*sources: Path | str, flags: tuple[str, ...] = (), name: str | None = None, cc: str = "gcc") -> Path:
+    """Run a compiler over C sources, assembly, objects and libraries; the path of what it made.
 
     :param sources: paths; a plain name is looked for in ``tests/programs``
     :param flags: come after ``FLAGS``; with ``-c`` the result is an object, with ``-shared`` a library
     :param name: the file's name, where the first source's own does not do
-    :raises DoesNotCompile: gcc said no
+    :param cc: gcc, or another compiler that takes its options
+    :raises DoesNotCompile: the compiler said no
     """
     inputs = [PROGRAMS / source for source in sources]  # an absolute path stays what it is
     suffix = ".o" if "-c" in flags else ".so" if "-shared" in flags else ""
     name = name or inputs[0].stem + suffix
     arguments = [*FLAGS, "-I", str(PROGRAMS), *flags]
-    folder = CACHE / _digest("gcc", [name, *arguments], inputs)
+    if cc == "clang":
+        arguments.append("-Wno-unused-command-line-argument")  # -Wl where nothing is linked
+    folder = CACHE / _digest(cc, [name, *arguments], inputs)
     if not (folder / name).exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=CACHE, prefix=".fresh-"))
-        command = ["gcc", *arguments, "-o", str(fresh / name), *map(str, inputs)]
+        command = [cc, *arguments, "-o", str(fresh / name), *map(str, inputs)]
         # Libraries that are linked stand beside the program, whoever runs it and from wherever.
         for library in inputs:
             if library.suffix == ".so":
@@ -118,6 +121,7 @@ def pair(
     linkage: str = "pie",
     flags: tuple[str, ...] = (),
     support: tuple[Path | str, ...] = (),
+    cc: str = "gcc",
 ) -> Pair:
     """A program of two units, where ``unit`` is old as it stands and new with ``-DFIXED``.
 
@@ -126,12 +130,13 @@ def pair(
 
     :param linkage: one of ``LINKAGES``; with ``library`` the unit becomes a shared library of its own
     :param support: more sources of the program
+    :param cc: what compiles the unit
     """
     position = ("-fPIC",) if linkage == "library" else EXECUTABLES[linkage]
     compiling = tuple(flag for flag in position if flag not in _LINKING)
     objects = (BITS[arch], *compiling, *flags, "-c", "-ffunction-sections", "-fdata-sections")
-    old = gcc(unit, flags=objects)
-    new = gcc(unit, flags=(*objects, "-DFIXED"))
+    old = gcc(unit, flags=objects, cc=cc)
+    new = gcc(unit, flags=(*objects, "-DFIXED"), cc=cc)
     if linkage == "library":
         name = f"lib{old.stem}.so"
         library = gcc(old, flags=(BITS[arch], "-shared", f"-Wl,-soname,{name}"), name=name)

@@ -15,21 +15,26 @@ ALIGNED = "-falign-functions=16"  # no jump of this test crosses a page
 QUESTIONS = (*range(40), 95, 96, 193, 999, 65535)
 
 
-def fixed_program(cpu, linkage, level):
+def fixed_program(cpu, linkage, flags, cc):
     """The program that the new source makes: the oracle."""
-    flags = (level, ALIGNED, "-DFIXED")
-    return toolchain.pair("worker.c", "zoo.c", arch=cpu.name, linkage=linkage, flags=flags).program
+    flags = (*flags, "-DFIXED")
+    return toolchain.pair("worker.c", "zoo.c", arch=cpu.name, linkage=linkage, flags=flags, cc=cc).program
 
 
-@pytest.mark.parametrize("level", ["-O0", "-O2"])
-@pytest.mark.parametrize("linkage", toolchain.LINKAGES)
+@pytest.mark.parametrize(
+    "linkage, cc, level",
+    [(linkage, "gcc", level) for linkage in toolchain.LINKAGES for level in ("-O0", "-O2")]
+    + [(linkage, "gcc", "-Os") for linkage in ("pie", "library")]
+    + [(linkage, "clang", level) for linkage in ("non_pie", "library") for level in ("-O0", "-O2", "-Os")],
+)
 def test_a_patched_process_answers_as_the_new_program_does(
-    cpu, linkage, level, start, build_patch, livepatch
+    cpu, linkage, cc, level, start, build_patch, livepatch
 ):
-    pair = toolchain.pair("worker.c", "zoo.c", arch=cpu.name, linkage=linkage, flags=(level, ALIGNED))
+    flags = (level, ALIGNED)
+    pair = toolchain.pair("worker.c", "zoo.c", arch=cpu.name, linkage=linkage, flags=flags, cc=cc)
     artifact = build_patch(pair)
     program: Program = start(pair.program)
-    oracle: Program = start(fixed_program(cpu, linkage, level))
+    oracle: Program = start(fixed_program(cpu, linkage, flags, cc))
     before = [program.ask(f"work {x}") for x in QUESTIONS]
     for each in (program, oracle):
         assert each.ask("rest 6") == str(6 * 7 + 6)  # sets a static variable, which must stay

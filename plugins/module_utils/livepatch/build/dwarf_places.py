@@ -8,7 +8,7 @@ from typing import Any, Tuple
 
 from ..cpu.relocations import ABSOLUTE
 from ..elf import ET_REL, SHT_REL, SHT_RELA
-from .objects import architecture, read_elf
+from .inputs import architecture, read_elf
 
 Range = Tuple[int, int]  # first address, one past the last
 

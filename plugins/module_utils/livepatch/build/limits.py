@@ -32,7 +32,7 @@ def check(difference: Difference, dwarf: UnitDwarf) -> set[str]:
 
 
 def check_exceptions(selection: Selection, debug: Sequence[Unit]) -> None:
-    """No exception can cross the new code: it is C, or it calls nothing.
+    """No exception can cross the new code: it is C or was compiled without them, or it calls nothing.
 
     The C++ runtime does not know the new code's unwind tables, so an exception that reaches it ends the program.
 
@@ -40,7 +40,8 @@ def check_exceptions(selection: Selection, debug: Sequence[Unit]) -> None:
     """
     for unit, section in sorted(selection.sections):
         new = selection.units[unit].new
-        if debug[unit].cplusplus and new.sections[section].code:
+        throws = debug[unit].cplusplus and "-fno-exceptions" not in debug[unit].producer.split()
+        if throws and new.sections[section].code:
             for instruction in instructions.decode(new.cpu, new.sections[section].data):
                 if instruction.mnemonic == "call":
                     where = f"{new.path}: {new.sections[section].name}"

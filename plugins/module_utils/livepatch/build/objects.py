@@ -8,9 +8,7 @@ import functools
 from dataclasses import dataclass
 from typing import Iterator, NamedTuple
 
-from ..cpu import Cpu, of_machine
 from ..elf import (
-    EM_X86_64,
     ET_REL,
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -32,12 +30,12 @@ from ..elf import (
     STT_TLS,
     Malformed,
 )
-from ..elf.file import ElfFile
 from ..elf.file import Section as Header
 from ..elf.layout import Relocation
 from ..elf.symbols import Symbol
 from ..errors import Refused
 from . import instructions, names
+from .inputs import architecture, read_elf
 
 
 class Field(NamedTuple):
@@ -376,32 +374,3 @@ class ObjectFile:
 def has_place(symbol: Symbol) -> bool:
     """Whether a symbol is defined in a section."""
     return 0 < symbol.section_index < SHN_LORESERVE
-
-
-def read_elf(path: str) -> ElfFile:
-    """The ELF file at ``path``.
-
-    :raises Refused: ``file_malformed``
-    """
-    try:
-        with open(path, "rb") as file:
-            return ElfFile(file.read(), path)
-    except OSError as error:
-        raise Refused("file_malformed", f"{path}: {error.strerror}") from error
-    except Malformed as error:
-        raise Refused("file_malformed", f"{path}: {error}") from error
-
-
-def architecture(elf: ElfFile) -> Cpu:
-    """The architecture of an ELF file.
-
-    :raises Refused: ``x32``, ``wrong_architecture``
-    """
-    cpu = of_machine(elf.machine, elf.elf_class)
-    if cpu is not None:
-        return cpu
-    if elf.machine == EM_X86_64:
-        raise Refused("x32", f"{elf.name} is an x32 file (EM_X86_64 with ELFCLASS32)")
-    raise Refused(
-        "wrong_architecture", f"{elf.name} is for e_machine {elf.machine}, ELF class {elf.elf_class}"
-    )

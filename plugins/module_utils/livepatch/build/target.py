@@ -30,7 +30,8 @@ from ..elf import (
 from ..elf.symbols import Symbol
 from ..errors import Refused
 from . import libraries
-from .objects import architecture, has_place, read_elf
+from .inputs import architecture, read_elf
+from .objects import has_place
 
 DT_FLAGS_1 = 0x6FFFFFFB
 DF_SYMBOLIC = 0x2
