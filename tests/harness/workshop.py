@@ -45,7 +45,7 @@ def refused(reason: str, build: Callable[[], object], *words: str) -> None:
         build()
     assert caught.value.reason == reason, caught.value
     for word in words:
-        assert word in caught.value.what
+        assert word in caught.value.what, caught.value
 
 
 class Workshop:

@@ -23,9 +23,9 @@ struct shop {
 enum day { MONDAY, %s SUNDAY };
 """
 UNITS = {
-    "unit.c": '#include "../../h/shop.h"\nint prices[4]; static const int limit = 7;\n'
+    "unit.c": '#include "../h/shop.h"\nint prices[4]; const int limit = 7;\n'
     "int work(struct shop *shop, enum day day) { return shop->price + day + prices[day] + limit; }",
-    "stock.c": '#include "../../h/stock.h"\nstruct stock stock; int count(struct stock *s) { return s->left; }\n'
+    "stock.c": '#include "../h/stock.h"\nstruct stock stock; int count(struct stock *s) { return s->left; }\n'
     "__thread int mine = 3; int own(void) { return mine; }",
     "main.c": MAIN,
 }
@@ -48,7 +48,7 @@ def patch(
     headers = workshop.folder / "h"
     (headers / "shop.h").write_text(SHOP % ("int", ""))
     (headers / "stock.h").write_text(STOCK % "int")
-    request = workshop.by_hand({**UNITS, "unit.c": UNITS["unit.c"], "main.c": MAIN}, text)
+    request = workshop.by_hand(UNITS, text)
     (headers / "shop.h").write_text(shop)
     (headers / "stock.h").write_text(stock)
     return request
@@ -107,8 +107,8 @@ def test_data_that_exists_can_not_be_defined_anew(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     "declared, kind",
-    [("extern const int prices[4]", "const int[4]"), ("extern unsigned prices[]", "unsigned int[]"), ("extern int prices[3]", "int[3]"),
-     ("extern int limit", "int")],
+    [("extern const int prices[4]", "const int[4]"), ("extern unsigned prices[]", "unsigned int[]"),
+     ("extern int prices[3]", "int[3]"), ("extern int limit", "int")],
 )  # fmt: skip
 def test_a_declaration_of_another_type_is_refused(workshop: Workshop, declared: str, kind: str) -> None:
     name = "limit" if "limit" in declared else "prices[day]"

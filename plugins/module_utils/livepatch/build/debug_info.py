@@ -234,8 +234,10 @@ class DebugInfo:
                 unit.prototypes[name] = text
             else:
                 unit.variables.setdefault(name, set()).add(text)
-        for key, layouts in self._read(cu.cu_offset).types.items():
+        asking = self._read(cu.cu_offset)
+        for key, layouts in asking.types.items():
             unit.types.setdefault(key, set()).update(layouts)
+        unit.lines.update({key: line for key, line in asking.lines.items() if key not in unit.lines})
 
     @lru_cache(maxsize=None)  # noqa: B019 - lives as long as the build, which is one process
     def _read(self, offset: int) -> Unit:

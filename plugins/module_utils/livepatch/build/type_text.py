@@ -28,6 +28,16 @@ _POINTERS = {
     "DW_TAG_rvalue_reference_type": "&&",
     "DW_TAG_ptr_to_member_type": "::*",
 }
+#: clang and C++ have other names for the same base types.
+_AS_GCC_SAYS = {
+    "short": "short int",
+    "unsigned short": "short unsigned int",
+    "long": "long int",
+    "unsigned long": "long unsigned int",
+    "long long": "long long int",
+    "unsigned long long": "long long unsigned int",
+    "bool": "_Bool",
+}
 _PLACES = ("data_member_location", "data_bit_offset", "bit_offset", "bit_size")
 _DEEPEST = 40  # an anonymous type can not contain itself; only a broken table is deeper
 
@@ -93,7 +103,8 @@ def describe(die: Any, qualified: bool = False, depth: int = 0) -> str:
         return of(die, qualified, depth) + bounds
     if tag == "DW_TAG_subroutine_type":
         return prototype(die, depth)
-    return f"{text(die, 'name')}:{attribute(die, 'encoding')}:{attribute(die, 'byte_size')}"
+    name = text(die, "name")
+    return f"{_AS_GCC_SAYS.get(name, name)}:{attribute(die, 'encoding')}:{attribute(die, 'byte_size')}"
 
 
 def _length(subrange: Any) -> str:
