@@ -100,6 +100,7 @@ def effects(
     wants_alignment = False
     for index, piece in enumerate(pieces):
         reached = piece.address
+        before = ""
         for each in _decoded(cpu, piece):
             reached = each.address + each.size
             plain = instructions.plain(each.address, each.size, each.mnemonic, each.op_str)
@@ -113,6 +114,9 @@ def effects(
                 (pushed if plain.mnemonic == "push" else popped).update(reads.general_operands)
             elif plain.mnemonic.startswith("ret") and plain.operands:
                 pops.add(int(plain.operands, 0))
+            if plain.mnemonic.startswith("ret") and _SETS_RETURN.match(before):
+                leads.add(OUTSIDE)
+            before = f"{plain.mnemonic} {plain.operands}"
         if reached != piece.address + len(piece.code):
             leads.add(None)
     # Saved and put back: an asm statement may do that without the compiler's knowing the register.
@@ -120,6 +124,10 @@ def effects(
         frozenset(may), frozenset(sure - (pushed & popped)), frozenset(leads),
         wants_alignment, frozenset(pops),
     )  # fmt: skip
+
+
+#: A return to an address that was just stored is an indirect jump (-mindirect-branch, retpolines).
+_SETS_RETURN = re.compile(r"push |mov [qd]word ptr \[[re]sp\],")
 
 
 def _decoded(cpu: Cpu, piece: Piece) -> Iterator[Any]:

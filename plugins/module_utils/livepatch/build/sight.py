@@ -74,7 +74,7 @@ class TargetCode:
         """What the function at an address does by itself; None where it can not be read."""
         assert isinstance(start, int)
         if start not in self._effects:
-            size = dict(self._functions)[start]
+            size = self._functions[bisect.bisect_right(self._functions, (start, 1 << 64)) - 1][1]
             code = self._target.peek(start, size)
             self._effects[start] = None if code is None else self.of_ranges([(start, start + size)])
         return self._effects[start]
