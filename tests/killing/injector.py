@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from livepatch.__main__ import main
 from livepatch.cpu import X86_64 as CPU  # the injector's own; the target's does not matter here
 from livepatch.kernel import ptrace
+from tests.harness import product
 
 from . import bpf
 
@@ -92,6 +93,18 @@ class Run:
             raise AssertionError(f"exit {self.code}: {self.output.decode(errors='replace')}") from None
 
 
+# The number of a counted call, from 1, and what is done while the injector stands before it.
+Meanwhile = tuple[int, Callable[[], object]]
+
+
+def operator(
+    arguments: Sequence[object], shot: Shot | None = None, meanwhile: Meanwhile | None = None
+) -> Run:
+    """As :func:`run`, by a program of its own: to another livepatch it is one."""
+    line = product.command(*arguments)
+    return watch(lambda: os.execve(line[0], line, product.environment()), shot, meanwhile)
+
+
 def run(arguments: Sequence[object], shot: Shot | None = None) -> Run:
     """Run ``livepatch ARGUMENTS``, and kill it where the shot says (with None: only count).
 
@@ -101,10 +114,11 @@ def run(arguments: Sequence[object], shot: Shot | None = None) -> Run:
     return watch(lambda: main(words), shot)
 
 
-def watch(body: Callable[[], int], shot: Shot | None = None) -> Run:
+def watch(body: Callable[[], int], shot: Shot | None = None, meanwhile: Meanwhile | None = None) -> Run:
     """Run anything in a fork, as :func:`run` does with the host program.
 
     :param body: returns the exit code
+    :param meanwhile: a counted call, and what happens before it begins
     """
     with tempfile.TemporaryFile() as output:
         go, started = os.pipe()
@@ -117,7 +131,7 @@ def watch(body: Callable[[], int], shot: Shot | None = None) -> Run:
         with _deadline(pid):
             ptrace.seize(pid, ptrace.O_SYSGOOD | _O_EXITKILL | _O_SECCOMP | _O_FORKS)
             os.close(started)  # it waits for the end of this pipe
-            found = _Watch(pid, shot).follow()
+            found = _Watch(pid, shot, meanwhile).follow()
         output.seek(0)
         found.output = output.read()
     return found
@@ -163,9 +177,10 @@ def _deadline(pid: int) -> Iterator[None]:
 class _Watch:
     """Follows one injector, and whatever it starts, through its stops."""
 
-    def __init__(self, pid: int, shot: Shot | None) -> None:
+    def __init__(self, pid: int, shot: Shot | None, meanwhile: Meanwhile | None) -> None:
         self.pid = pid  # also the process group, so that waiting never reaps anybody else's children
         self.shot = shot
+        self.meanwhile = meanwhile
         self.run = Run()
         self.counting = False  # since the first call that changes the target, commonly PTRACE_SEIZE
         self.shoot_at_exit = False
@@ -236,6 +251,8 @@ class _Watch:
             return
         self.counting = True
         self.run.calls.append(name)
+        if self.meanwhile is not None and self.meanwhile[0] == len(self.run.calls):
+            self.meanwhile[1]()
         if self.shot is not None and self.shot.number == len(self.run.calls):
             if self.shot.after:
                 self.shoot_at_exit = True

@@ -17,7 +17,7 @@ from ..errors import Busy, Gone, LivepatchError, RolledBack, Stranded
 from ..process.snapshot import Snapshot
 from ..tracee.stop import Outcome
 from ..tracee.tracee import Patience, Tracee
-from . import apply_one, journal, layers, memory, predict, recover, revert_one
+from . import alone, apply_one, journal, layers, memory, predict, recover, revert_one
 from .cancel import Cancel
 from .case import Case
 from .installed import Installed
@@ -80,6 +80,7 @@ def _one(job: Job, case: Case, cancel: Cancel) -> None:
                 case.switched("reverted", _take_out(job, tracee, case.found, case.present, (), cancel.check))
             else:
                 assert case.plan is not None
+                alone.claim(tracee, case)
                 case.switched("applied", apply_one.put_in(tracee, case.plan, patience_of(job), cancel.check))
     except (Gone, ProcessLookupError):
         gone(case)
@@ -105,9 +106,9 @@ def gone(case: Case) -> None:
 
 
 def _recover(job: Job, case: Case, tracee: Tracee, cancel: Cancel) -> None:
-    assert case.snapshot is not None and case.installed is not None
+    assert case.snapshot is not None
     done = recover.recover(
-        tracee, case.installed, revert_one.file_reader(case.snapshot), patience_of(job), cancel.check
+        tracee, alone.look_again(tracee), revert_one.file_reader(case.snapshot), patience_of(job), cancel.check
     )
     case.report.status = "recovered" if done else "already"
     case.report.message = "; ".join(done)
@@ -122,6 +123,7 @@ def recover_first(job: Job, snapshot: Snapshot, installed: Installed) -> List[st
     journal.recovery(job, snapshot, "begins")
     try:
         with tracee_of(snapshot, installed) as tracee:
+            installed = alone.look_again(tracee)
             done = recover.recover(tracee, installed, revert_one.file_reader(snapshot), patience_of(job), _never)
     except LivepatchError as error:
         journal.recovery(job, snapshot, error.status, error.reason, error.what)

@@ -155,6 +155,11 @@ def bears_our_name(task: int) -> bool:
     return descriptors.maps_any(task, _LINK) or bool(descriptors.named(task, _LINK))
 
 
+def data_mappings(mappings: Iterable[Mapping]) -> List[int]:
+    """Where the data mappings of patches begin, each with its ledger."""
+    return [mapping.start for mapping in mappings if mapping.path.startswith(_LINK) and mapping.writable]
+
+
 def leftovers(snapshot: Snapshot) -> Leftovers:
     """Everything in a process that bears our name; nothing is stopped.
 

@@ -70,10 +70,14 @@ def _exiting(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
 
 def _traced(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:
     for tid, tracer in sorted(seen.tracers.items()):
-        by = f"process {tracer.pid} ({tracer.name or 'of another PID namespace'})"
-        reason = "in_use_by" if is_ours(tracer) else "being_traced"
-        return Refused(reason, f"thread {tid} of {_title(snapshot)} is traced by {by}")
+        return traced_by(tracer, f"thread {tid} of {_title(snapshot)}")
     return None
+
+
+def traced_by(tracer: Tracer, what: str) -> Refused:
+    """The refusal to work on ``what``, which somebody else holds: ``in_use_by`` or ``being_traced``."""
+    by = f"process {tracer.pid} ({tracer.name or 'of another PID namespace'})"
+    return Refused("in_use_by" if is_ours(tracer) else "being_traced", f"{what} is traced by {by}")
 
 
 def _architecture(snapshot: Snapshot, seen: Observations) -> Optional[Refused]:

@@ -81,7 +81,7 @@ def observe(snapshot: Snapshot, mode: str = "auto", milliseconds: float = 50) ->
 
 def tracers(snapshot: Snapshot) -> Dict[int, Tracer]:
     """Thread -> who traces it."""
-    return {thread.tid: _tracer(thread.tracer) for thread in snapshot.threads if thread.tracer}
+    return {thread.tid: tracer(thread.tracer) for thread in snapshot.threads if thread.tracer}
 
 
 def sharing(task: int, same: Callable[[int, int], bool], pids: Iterable[int]) -> Tuple[int, ...]:
@@ -147,7 +147,8 @@ def _state(pid: int, tid: int) -> Optional[str]:
         return None
 
 
-def _tracer(pid: int) -> Tracer:
+def tracer(pid: int) -> Tracer:
+    """Who it is; without a name where it is in another PID namespace, or gone."""
     try:
         return Tracer(pid, procfs.stat(pid).comm, tuple(procfs.cmdline(pid)))
     except OSError:

@@ -27,6 +27,8 @@ from ..cpu import Cpu, of_registers
 from ..cpu.architecture import Registers
 from ..errors import Busy, Gone, Refused
 from ..kernel import procfs, ptrace
+from ..process.fitness import traced_by
+from ..process.observations import tracer as observed_tracer
 from .restart import mend
 
 _OPTIONS = ptrace.O_SYSGOOD | ptrace.O_CLONE
@@ -121,7 +123,7 @@ class Stop:
         """Seize every thread that is not ours yet; nobody stops.
 
         :raises Refused: ``being_traced``, ``not_permitted``
-        :raises Busy: ``threads_changing``
+        :raises Busy: ``threads_changing``, ``in_use_by``
         :raises Gone: the process has ended
         """
         for _ in range(100):
@@ -156,7 +158,11 @@ class Stop:
             self._born(tid)
             return True
         if tracer:
-            raise Refused("being_traced", f"thread {tid} of process {self.pid} is traced by process {tracer}")
+            refusal = traced_by(observed_tracer(tracer), f"thread {tid} of process {self.pid}")
+            if refusal.reason == "in_use_by":  # it sees us and goes: we were first
+                self._settle()
+                raise Busy("in_use_by", refusal.what) from error
+            raise refusal from error
         if status.get("State", "?")[0] in "ZX":
             self._zombies += tid == self.pid  # any other is about to vanish from the count
             return False

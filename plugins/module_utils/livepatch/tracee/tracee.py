@@ -18,6 +18,8 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Ty
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
 from ..process import coroutines
+from ..process.fitness import traced_by
+from ..process.observations import tracer as observed_tracer
 from ..process.snapshot import Snapshot
 from . import gadgets, references, safe_point, stacks, tables
 from .check import StackCheck, Watched
@@ -157,8 +159,9 @@ class Tracee:
     def _take(self, tid: int) -> bool:
         """Make a thread the anchor, in place of the one before.
 
-        :raises Refused: ``being_traced``: somebody was faster; ``not_permitted``
+        :raises Refused: ``being_traced``, ``in_use_by``: somebody was faster; ``not_permitted``
         """
+        alone = self._anchor is not None  # has been seen
         try:
             ptrace.seize(tid, OPTIONS)
         except ProcessLookupError:
@@ -172,13 +175,27 @@ class Tracee:
             if status.get("State", "?")[0] in "ZX" or tracer == str(os.getpid()):
                 return False  # it is about to end; or it is ours, and came too late for a stop
             if tracer != "0":
-                what = f"thread {tid} of process {self.pid} is traced by process {tracer}"
-                raise Refused("being_traced", what) from error
+                raise traced_by(observed_tracer(int(tracer)), f"thread {tid} of process {self.pid}") from error
             raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
         self._release()  # not before: without any thread of ours a second livepatch would believe us dead
         self._anchor = tid
+        if not alone:
+            self._demand_alone()
         self._adopt_orphans()
         return True
+
+    def _demand_alone(self) -> None:
+        """Nobody else holds a thread: of two who take one each at the same time, each sees the other here.
+
+        :raises Refused: ``being_traced``, ``in_use_by``
+        """
+        for tid in self.living():
+            try:
+                tracer = int(procfs.status(self.pid, tid).get("TracerPid", "0"))
+            except ProcessLookupError:
+                continue
+            if tracer not in (0, os.getpid()):
+                raise traced_by(observed_tracer(tracer), f"thread {tid} of process {self.pid}")
 
     def _adopt_orphans(self) -> None:
         """Once, before anything else: no call of an injector that died may come in the middle of ours.
@@ -255,7 +272,7 @@ class Tracee:
     def claim(self) -> int:
         """Have an anchor: from here on a second livepatch sees us.
 
-        :raises Refused: ``being_traced``, ``not_permitted``
+        :raises Refused: ``being_traced``, ``in_use_by``, ``not_permitted``
         :raises Gone: the process has ended
         """
         for tid in self.living() if self._anchor is None else ():
