@@ -10,11 +10,12 @@ import pytest
 
 from livepatch.cpu import X86_64
 from livepatch.elf import cfi
-from livepatch.errors import Refused
+from livepatch.errors import Busy, Refused
 from livepatch.tracee import tables, waiting_room
+from livepatch.tracee.check import Blocker
 from livepatch.tracee.steps import Code, Located
 from livepatch.tracee.unwind import Unwinder
-from livepatch.tracee.waiting import Exit, way_out
+from livepatch.tracee.waiting import Exit, Waiting, way_out
 from livepatch.tracee.waiting_code import Plan, Slot
 
 WATCHED = [(0x1000, 0x1100), (0x2000, 0x2040)]
@@ -198,3 +199,18 @@ def test_a_thread_that_is_still_inside_is_unwound_through_its_stub(memory):
     assert frames[0][1] == frames[1][1] == STACK + 8  # the stub has no place of its own on the stack
     way = way_out(frames, WATCHED, X86_64, unwinder.handles_exceptions)
     assert isinstance(way, Exit) and PLAN.index_of(way.leads_to) == 2  # it has a slot already
+
+
+def test_what_an_attempt_saw_that_ended_early_is_forgotten(memory):
+    waiting = Waiting(None, 0.05)
+    seen = []
+    waiting._check = type("Check", (), {"blockers": lambda self, threads: iter(threads)})()
+    waiting._swap = lambda found: seen.append(found) or ""
+    blocker = Blocker(None, Busy("function_on_stack", "inside"), None)
+    waiting.still(lambda threads: None)
+    assert waiting.look([blocker]) is None  # and then a thread does not stop in time
+    look = waiting.still(lambda threads: None)
+    waiting.look([blocker])
+    assert look([]) is blocker.busy
+    assert seen == [[blocker]]
+    assert waiting.still(lambda threads: None)([]) is None

@@ -169,17 +169,19 @@ class Waiting:
         return None
 
     def still(self, others: Look) -> Look:
-        """What to look at when all threads stand still.
+        """What to look at when all threads stand still, in the next attempt.
 
-        :param others: must agree, too, if nobody is inside
+        :param others: must agree, too, before anything is changed
         """
+        self._found = []  # an attempt that ended before everybody stood still has left what it saw
 
         def look(threads: Sequence[StoppedThread]) -> Optional[Busy]:
             found, self._found = self._found, []
-            if not found:
-                return others(threads)
-            self._obstacle = self._swap(found)
-            return found[0].busy
+            blocker = others(threads)
+            if blocker is None and found:
+                self._obstacle = self._swap(found)
+                blocker = found[0].busy
+            return blocker
 
         return look
 
