@@ -8,7 +8,8 @@ from tests.harness import traces
 
 
 def test_busy_says_why_and_every_frame_is_cleaned_up(patient):
-    it = patient("callers.c", "slow.c", 2, "leave", 5_000, flags=("-fexceptions",))
+    it = patient("callers.c", "slow.c", 3, "leave", 200_000, flags=("-fexceptions",))
+    it.program.ask("stuck")  # so that plain attempts never succeed
     answer = it.apply("--patience", "3")
     assert (answer.code, answer.status, answer.reason) == (4, "busy", "function_on_stack"), answer
     assert "handles exceptions" in answer.process["message"], answer

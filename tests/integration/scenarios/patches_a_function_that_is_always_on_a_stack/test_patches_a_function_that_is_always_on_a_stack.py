@@ -76,7 +76,8 @@ def test_threads_under_a_filter_that_allows_it_are_waited_for(cpu, patient):
 
 @pytest.mark.parametrize("call", ["futex", "restart_syscall"])
 def test_threads_under_a_filter_that_kills_for_it_are_not(cpu, patient, call):
-    it = patient("callers.c", "slow.c", 3, "spin", 5_000, cpu.syscall_number(call))
+    it = patient("callers.c", "slow.c", 3, "spin", 20_000, cpu.syscall_number(call))
+    it.program.ask("stuck")  # so that plain attempts never succeed
     answer = it.apply("--patience", "2")
     assert (answer.status, answer.reason) == ("busy", "function_on_stack"), answer
     assert "seccomp filter" in answer.process["message"], answer
