@@ -33,7 +33,7 @@ if [ "$purpose" = test ]; then
     packages="$packages gdb"                         # the unwinder's oracle
     packages="$packages golang-go"                   # a static Go server, which must be refused
     packages="$packages openssh-client openssh-server sudo"  # playbooks over ssh, become
-    packages="$packages dpkg-dev patch xz-utils"     # expat from Debian's source package
+    packages="$packages dpkg-dev make patch xz-utils"  # expat, nginx, redis from Debian's source packages
     packages="$packages procps"
 fi
 

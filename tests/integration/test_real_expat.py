@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
 
 from livepatch.artifact import file as artifact_file
 from tests.harness import product
 from tests.harness.playbook import playbook
 from tests.real.expat import rebuild
 from tests.real.expat.rebuild import Rebuilt
+from tests.real.objects import functions_that_differ
 
 
 @pytest.fixture
@@ -52,18 +52,6 @@ def test_line_numbers_alone_would_have_replaced_many(expat):
     """So the pair without them is what makes it one: the fix moves 6 lines, and every assertion knows its own."""
     assert len(functions_that_differ(expat.old, expat.new)) > 10
     assert functions_that_differ(expat.old_noline, expat.new_noline) == {"XML_ParseBuffer"}
-
-
-def functions_that_differ(old: Path, new: Path) -> set[str]:
-    """By their bytes alone, read with pyelftools: the objects have a section for each function."""
-    before, after = code_of(old), code_of(new)
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-
-
-def code_of(path: Path) -> dict[str, bytes]:
-    with open(path, "rb") as file:
-        sections = ELFFile(file).iter_sections()
-        return {each.name[6:]: each.data() for each in sections if each.name.startswith(".text.")}
 
 
 def test_the_fix_goes_into_a_program_that_parses_and_out_again(expat, patch, start):

@@ -11,6 +11,7 @@ import pytest
 
 from livepatch.artifact import file as artifact_file
 from tests.harness import product, traces
+from tests.real.objects import functions_that_differ
 from tests.real.redis import rebuild, server
 
 ROUNDS = 200
@@ -28,6 +29,13 @@ def patch(redis, tmp_path_factory) -> Path:
     """INCRBY counts anew."""
     artifact = tmp_path_factory.mktemp("redis") / "incrby.lp.o"
     return product.build_pairs(artifact, redis.server, "incrby", redis.incrby)
+
+
+@pytest.fixture(scope="module")
+def fix(redis, tmp_path_factory) -> Path:
+    """Debian's fix of CVE-2024-51741."""
+    artifact = tmp_path_factory.mktemp("redis") / "redis-cve-2024-51741.lp.o"
+    return product.build_pairs(artifact, redis.server, "redis-cve", redis.acl, "--cve", "CVE-2024-51741")
 
 
 @pytest.fixture
@@ -102,3 +110,26 @@ def test_one_function_goes_in_and_out_two_hundred_times_under_load(redis, patch,
         f"longest latency of a run: median {statistics.median(benchmark.longest)} ms, "
         f"longest {max(benchmark.longest)} ms; where it was only checked {statistics.median(unpatched.longest)} ms"
     )
+
+
+def test_a_real_fix_goes_in_and_out_under_load(redis, fix, running):
+    """CVE-2024-51741: a key selector without permissions is taken, and whoever looks at it ends the server."""
+    assert functions_that_differ(redis.acl.old_noline, redis.acl.new_noline) == {"ACLSetSelector"}
+    assert [each.name for each in artifact_file.read(str(fix)).manifest.functions] == ["ACLSetSelector"]
+    program, client, path = running
+
+    def select() -> str:
+        reply = client.ask("ACL", "SETUSER", "somebody", "%")
+        client.ask("ACL", "DELUSER", "somebody")
+        return reply
+
+    with server.load(redis, path) as benchmark:
+        for _ in range(3):
+            assert select() == "OK"
+            assert product.livepatch("apply", "--pid", program.pid, fix).status == "applied"
+            assert select() == "-ERR Error in ACL SETUSER modifier '%': Syntax error"
+            assert product.livepatch("revert", "--pid", program.pid, fix).status == "reverted"
+            benchmark.go_on()
+    assert select() == "OK"
+    assert int(client.ask("GET", server.COUNTER)) == benchmark.runs * server.REQUESTS
+    traces.assert_clean(program.pid)

@@ -67,8 +67,8 @@ def _build(trees: debian.Trees, flags: dict[str, list[str]], folder: Path) -> No
     shutil.copytree(trees.old, old)
     shutil.copytree(trees.new, new)
     debian.patch(new, HERE / "incrby.diff")
-    # Without a Python commands.c stays as it is; it is newer than what it is made of in some unpackings only.
-    make = ["make", "-j2", "V=1", "MALLOC=libc", "PYTHON=", "-C", "src"]
+    # Without a Python commands.c stays as it was unpacked, whatever its time and that of its sources.
+    make = ["make", "-j2", "V=1", "MALLOC=libc", "USE_SYSTEMD=no", "PYTHON=", "-C", "src"]
     make += [f"{name}={' '.join(words)}" for name, words in flags.items()]
     said = debian.run([*make, "redis-server", "redis-benchmark"], old)
     for unit in ("acl", "t_string"):
