@@ -220,7 +220,8 @@ def table(report: Mapping[str, Any]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)) + "  " + row[5] for row in rows
     ]
     shown = lines if report["processes"] else []
-    return "".join(_printable(text.rstrip()) + "\n" for text in [*shown, report["message"]])
+    turned_down = f"{report['status']} ({report['reason']}): " if report.get("reason") else ""  # all of it
+    return "".join(_printable(text.rstrip()) + "\n" for text in [*shown, turned_down + report["message"]])
 
 
 def _printable(text: str) -> str:
