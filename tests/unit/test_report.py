@@ -266,4 +266,4 @@ def test_a_program_can_not_write_to_the_terminal_through_its_path():
 
 def test_a_command_that_was_turned_down_as_a_whole_shows_its_reason():
     answer = {**Report("apply", message="no signature", failed=True).to_json(), "status": "refused"}
-    assert table({**answer, "reason": "not_signed"}) == "refused (not_signed): no signature\n"
+    assert report.table({**answer, "reason": "not_signed"}) == "refused (not_signed): no signature\n"
