@@ -5,6 +5,7 @@
 ==============  ===========================================================
 ``tracee``      a process that we hold; what the other files are for
 ``thread``      one seized thread and the stop that it is in
+``late``        those that did not stop in time
 ``remote``      system calls made by a thread for us, safe against our death
 ``orphan``      a call that one who died has left to a thread
 ``gadgets``     instructions of the process that such a call borrows

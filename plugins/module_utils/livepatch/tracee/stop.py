@@ -29,11 +29,12 @@ from ..errors import Busy, Gone, Refused
 from ..kernel import procfs, ptrace
 from ..process.fitness import traced_by
 from ..process.observations import tracer as observed_tracer
+from . import late
 from .restart import mend
 
 _OPTIONS = ptrace.O_SYSGOOD | ptrace.O_CLONE
 # A thread that did not stop in time may sit in the kernel for seconds.  So long
-# we wait before we leave it to the kernel to cancel our request at our exit.
+# we wait; who comes later still, ``late`` lets go.
 _LATE_S = 5.0
 _TURN_S = 0.001  # for one of them, until the next is looked at
 
@@ -92,6 +93,8 @@ class Stop:
         try:
             self._settle()  # whoever came too late, or was seized and never stopped
         finally:
+            for tid in self._asked - {self.anchor}:
+                late.add(tid, self.pid, self._filtered)
             os.close(self._tasks)
 
     @property
@@ -351,7 +354,7 @@ class Stop:
                 self._await(tid, min(deadline, time.monotonic() + _TURN_S))
                 self._let_go(list(self._stopped))
             if time.monotonic() > deadline:
-                return  # the kernel cancels our request when we exit
+                return
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..process import coroutines
 from ..process.fitness import traced_by
 from ..process.observations import tracer as observed_tracer
 from ..process.snapshot import Snapshot
-from . import gadgets, references, safe_point, stacks, tables
+from . import gadgets, late, references, safe_point, stacks, tables
 from .check import StackCheck, Watched
 from .orphan import Orphans
 from .references import Wanted
@@ -77,12 +77,14 @@ class Tracee:
 
     def __enter__(self) -> Tracee:
         ptrace.prepare_waiting()
+        late.let_go()
         return self
 
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._release()
+        late.let_go()
         self.memory.close_writable()
 
     def mappings(self) -> List[procfs.Mapping]:
@@ -214,8 +216,10 @@ class Tracee:
             return
         try:
             Thread(tid, self.pid).release(time.monotonic() + _HOLD_S, self._filtered)
-        except (Gone, Busy, ProcessLookupError):
-            pass  # ended, or stuck in the kernel: our exit lets it go
+        except Busy:  # stuck in the kernel
+            late.add(tid, self.pid, self._filtered)
+        except (Gone, ProcessLookupError):
+            pass
 
     # -- all threads ---------------------------------------------------------------
 
