@@ -37,7 +37,7 @@ def stopped_outside(it, act):
     return answer
 
 
-def test_it_is_patched_and_put_back_stopped(cpu, it):
+def test_it_is_patched_and_put_back_stopped(cpu, it, livepatch):
     stop(it.pid)
     with traces.untouched(it.pid):
         assert it.check().status == "planned"
@@ -47,13 +47,17 @@ def test_it_is_patched_and_put_back_stopped(cpu, it):
         assert (answer.code, answer.status) == (0, status), answer
         traces.wait_until_stopped(it.pid)
         assert traces.tracers(it.pid) == set()
-        assert bool(traces.our_mappings(it.pid)) is (status == "applied")
+        # A thread that was stopped at a bad moment has an address in the patch in a register, until it goes on.
+        kept = status == "applied" or "its memory is kept" in answer.process["message"]
+        assert bool(traces.our_mappings(it.pid)) is kept, answer
         assert news(it.pid) is None
         go_on(it.pid)
         counts = it.program.ask("go").split()
         assert [word for word, count in zip(counts[::2], counts[1::2]) if int(count) > 100] == [results], (
             counts
         )
+    while traces.our_mappings(it.pid):
+        assert livepatch("recover", "--pid", it.pid).code == 0
     traces.assert_clean(it.pid)
 
 
