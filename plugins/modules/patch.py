@@ -63,7 +63,9 @@ options:
     type: int
     default: 50
   stop_ms:
-    description: The longest stop of a process, in milliseconds. After that it runs on, and another attempt is made.
+    description: >-
+      The longest stop of a process, in milliseconds. After that it runs on, and another attempt is made.
+      It is also the longest that a thread which has left a replaced function is kept outside while others are awaited.
     type: int
     default: 50
   on_busy:

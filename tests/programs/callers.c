@@ -210,7 +210,7 @@ static void beat(void)
         new += counters[index].new - before[index].new;
         wrong += counters[index].wrong;
     }
-    say("old %ld new %ld wrong %ld interrupted 0 errors 0 .", old, new, wrong); /* as killtarget.c does */
+    say("old %ld new %ld wrong %ld interrupted 0 errors 0 newer 0 .", old, new, wrong); /* as killtarget.c does */
 }
 
 static void filter(int number)

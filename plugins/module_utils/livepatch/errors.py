@@ -252,7 +252,7 @@ REASONS: Dict[str, Reason] = {
     # the stop
     "function_on_stack": Reason(
         "A thread is inside a function that would change.",
-        "Try again, or give more patience.",
+        "Try again, give more patience, or a longer stop_ms where its calls take long.",
     ),
     "function_on_coroutine": Reason(
         "A word in memory leads into a function that would change: a suspended coroutine is inside of it, or was not "
