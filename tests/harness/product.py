@@ -155,3 +155,11 @@ def build(pair: Pair, artifact: Path, name: str, version: str, **more: Any) -> P
     )
     artifact.write_bytes(pipeline.build(request))
     return artifact
+
+
+def build_by_hand(target: Path, source: Path, artifact: Path) -> Path:
+    """Make a patch from one C file with the product's builder, named for the file of the artifact, and write it."""
+    name = artifact.name.removesuffix(".lp.o")
+    request = BuildRequest(target=str(target), patch_source=str(source), name=name, version="1")
+    artifact.write_bytes(pipeline.build(request))
+    return artifact

@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from .product import livepatch
 
@@ -113,7 +113,8 @@ def untouched(pid: int) -> Iterator[None]:
     before, stopped = fingerprint(pid), {tid for tid, state in states(pid).items() if state in "tT"}
     traced = tracers(pid)
     yield
-    assert fingerprint(pid) == before
+    after = fingerprint(pid)
+    assert after == before, [set(now) ^ set(then) for now, then in zip(astuple(after), astuple(before))]
     assert {tid for tid, state in states(pid).items() if state in "tT"} == stopped
     assert tracers(pid) == traced
 

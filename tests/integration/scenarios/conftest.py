@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
+from livepatch.cpu import Cpu
 from tests.harness import product
 from tests.harness.product import Answer, livepatch
 from tests.harness.program import Program
+from tests.harness.situation import LINKAGES, OPTIMISATIONS, Cell, Situation
 from tests.harness.toolchain import Pair
 
 
@@ -86,3 +88,18 @@ def variant(tmp_path: Path) -> Callable[..., Path]:
         return product.build(dataclasses.replace(it.pair, new=new), artifact, name, version, **relations)
 
     return built
+
+
+@pytest.fixture(params=OPTIMISATIONS, ids=[each[1:] for each in OPTIMISATIONS])
+def optimisation(request: pytest.FixtureRequest) -> str:
+    """How the target was compiled."""
+    return request.param
+
+
+@pytest.fixture(params=LINKAGES)
+def situation(
+    request: pytest.FixtureRequest, cpu: Cpu, optimisation: str, tmp_path: Path, start: Callable[..., Program]
+) -> Situation:
+    """The house, in which the situation of the test's folder is called all the time; in every linkage,
+    architecture and optimisation."""
+    return Situation(request.path.parent, Cell(cpu, request.param, optimisation), tmp_path, start)

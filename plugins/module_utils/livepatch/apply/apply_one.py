@@ -26,6 +26,9 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
     :raises Stranded: and could not be undone
     """
     load_into(tracee, plan)
+    # Whoever waited outside is in the new code next, and has to be seen there when the waiting room is to go.
+    mine = plan.ledger
+    tracee.add_patch(mine.text[0], mine.text[0] + mine.text[1], mine.title, *mine.record.eh_frame)
     # Ours first: while it says "switching", recover knows what the others wait for.
     changes = [Change(plan.ledger, ledger.LOADED, ledger.SWITCHING, ledger.APPLIED)]
     changes += [Change(found, ledger.APPLIED, ledger.REPLACING, ledger.RETIRED) for found in plan.displaced]
@@ -73,5 +76,6 @@ def _unload(tracee: Tracee, plan: Plan, cause: Exception) -> None:
     """Free memory that nothing leads to yet; what can not be freed now, recover frees."""
     try:
         memory.free(tracee, plan.ledger, ledger.LOADED)
+        tracee.forget_patch(plan.ledger.text[0])
     except (LivepatchError, OSError, Gone) as error:
         raise RolledBack("memory_left", f"{cause} (and {error})") from error

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.harness import traces
 
 LONGEST = 3.0  # seconds: the refusal comes from looking, not from a stop that runs into its deadline
 
 
+@pytest.mark.alone
 def test_the_parent_is_refused_at_once_and_patched_when_the_child_is_gone(cpu, patient):
     it = patient("vforks.c", "work.c")
     it.program.ask("vfork")

@@ -1,0 +1,13 @@
+/* SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Nearly all of a call is waiting: there is hardly an instant at which none of the house's threads is in it.
+ */
+#include <time.h>
+
+int serve(int request)
+{
+    struct timespec rest = {.tv_nsec = 2 * 1000 * 1000};
+    nanosleep(&rest, &rest);
+    return request * 3 + 1;
+}
