@@ -7,8 +7,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible refuses to start in a locale that is not UTF-8, such as that of a bare container.
 export LC_ALL := C.UTF-8
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# Extra words for pytest: make test T='-k loading -x'
+# Extra words for pytest: make test T='-k loading -x'; T='-n0 --pdb' for one test after the other
 T ?=
+# As many tests at once as there are processors; tests of one group (xdist_group) one after the other.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit bench soak clean
@@ -24,7 +26,7 @@ demo:  ## patch two running daemons, 64- and 32-bit, by playbook, and revert (1 
 
 test: setup-test  ## the gates of `make lint`, then every test but the soak (20 minutes)
 	@# a gate that fails does not keep the tests from running; either fails the target
-	@gates=0; tools/lint.sh || gates=$$?; $(PYTHON) -m pytest $(T) && exit $$gates
+	@gates=0; tools/lint.sh || gates=$$?; $(PYTHON) -m pytest $(SIDE_BY_SIDE) $(T) && exit $$gates
 
 lint: setup-test  ## ruff, mypy, vermin, ansible-lint, ansible-test sanity, changelog and docs lint
 	@tools/lint.sh

@@ -7,8 +7,9 @@ A test that asks for ``cpu`` runs once for each architecture; what it compiles i
 
 from __future__ import annotations
 
+import fcntl
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +18,27 @@ import pytest
 from livepatch.cpu import ALL, Cpu
 from tests.harness import product, toolchain
 from tests.harness.program import Program
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run alone come last, when there is little left that they would wait for."""
+    items.sort(key=_is_alone)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Others run beside a test, in another process of ``pytest -n``, but for one that is marked ``alone``."""
+    toolchain.CACHE.mkdir(parents=True, exist_ok=True)
+    with open(toolchain.CACHE / "alone.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a child that outlives the test may have the file open, too
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.fixture(autouse=True)

@@ -87,11 +87,16 @@ def gcc(*sources: Path | str, flags: tuple[str, ...] = (), name: str | None = No
         if done.returncode:
             shutil.rmtree(fresh)
             raise DoesNotCompile(" ".join(command) + "\n" + done.stdout)
-        try:
-            fresh.rename(folder)
-        except OSError:  # another run was first, with the same bytes
-            shutil.rmtree(fresh)
+        _keep(fresh, folder)
     return folder / name
+
+
+def _keep(fresh: Path, folder: Path) -> None:
+    """What was built appears as a whole."""
+    try:
+        fresh.rename(folder)
+    except OSError:  # another run was first, with the same bytes
+        shutil.rmtree(fresh)
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,12 @@ def pair(
     return Pair(program, program, old, new, unit, objects)
 
 
+def without_local_symbols(target: Path, copy: Path) -> Path:
+    """The same program or library with neither DWARF nor the names of what is local in its units."""
+    subprocess.run(["strip", "--strip-debug", "--discard-all", "-o", str(copy), str(target)], check=True)
+    return copy
+
+
 def copied(program: Path, folder: Path) -> Path:
     """The program and the libraries beside it in a folder of the test's own, to delete or replace there."""
     for each in program.parent.iterdir():
@@ -160,16 +171,18 @@ def go(source: Path, name: str, library: Path | None = None) -> Path:
     """
     folder = CACHE / _digest("gcc", ["go", name], [source, *([library] if library else [])])
     if not (folder / name).exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=CACHE, prefix=".fresh-"))
         settings = dict(os.environ, CGO_ENABLED="0", GO111MODULE="off", GOCACHE=str(CACHE / "go"))
         if library is not None:
-            shutil.copy2(library, folder / library.name)
-            settings.update(CGO_ENABLED="1", CGO_LDFLAGS=f"{folder / library.name} -Wl,-rpath,$ORIGIN")
-        command = ["go", "build", "-o", str(folder / (name + ".fresh")), str(source)]
+            shutil.copy2(library, fresh / library.name)
+            settings.update(CGO_ENABLED="1", CGO_LDFLAGS=f"{fresh / library.name} -Wl,-rpath,$ORIGIN")
+        command = ["go", "build", "-o", str(fresh / name), str(source)]
         done = subprocess.run(command, env=settings, capture_output=True, text=True)
         if done.returncode:
+            shutil.rmtree(fresh)
             raise DoesNotCompile(" ".join(command) + "\n" + done.stderr)
-        (folder / (name + ".fresh")).rename(folder / name)
+        _keep(fresh, folder)
     return folder / name
 
 

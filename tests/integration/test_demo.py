@@ -10,8 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "demo"]
+
+# It patches whoever maps its target, and measures the stop.
+pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("shop")]
 
 
 def test_every_claim_of_the_demo_holds() -> None:

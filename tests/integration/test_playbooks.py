@@ -20,6 +20,9 @@ from demo.play import Playbooks
 from demo.shop import Shop
 from tests.integration.ssh_server import SshServer
 
+# Playbooks select by target: a demo beside them would be patched, too.
+pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("shop")]
+
 QUESTION = "order -3 250"
 OLD, NEW = "ok -750", "error: how many?"
 CACHE = Path("/var/cache/livepatch") if os.geteuid() == 0 else Path.home() / ".cache" / "livepatch"

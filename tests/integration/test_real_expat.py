@@ -17,6 +17,8 @@ from tests.real.expat import rebuild
 from tests.real.expat.rebuild import Rebuilt
 from tests.real.objects import functions_that_differ
 
+pytestmark = pytest.mark.xdist_group("expat")  # it is built once
+
 
 @pytest.fixture
 def expat(cpu) -> Rebuilt:

@@ -15,6 +15,9 @@ from livepatch.errors import UsageError
 from livepatch.kernel import procfs
 from livepatch.process.targets import Identity, Verdict, find
 
+# These look for their programs on the whole host, and would find each other's.
+pytestmark = pytest.mark.xdist_group("targets")
+
 
 def identity_of(path) -> Identity:
     file = ElfFile(path.read_bytes())
