@@ -18,6 +18,8 @@ from tests.harness.program import Program
 from tests.harness.signing import Key
 from tests.integration.ssh_server import SshServer
 
+pytestmark = pytest.mark.xdist_group("signatures")  # one ssh server, one set of keys
+
 
 @pytest.fixture
 def cpu():

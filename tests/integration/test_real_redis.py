@@ -14,6 +14,8 @@ from tests.harness import product, traces
 from tests.real.objects import functions_that_differ
 from tests.real.redis import rebuild, server
 
+pytestmark = pytest.mark.xdist_group("redis")  # it is built once
+
 ROUNDS = 200
 NEW = 1 << 32  # what the new INCRBY adds besides
 
