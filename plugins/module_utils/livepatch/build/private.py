@@ -104,7 +104,8 @@ class _Settlement:
             _refuse_clone(each.symbol.name)
             local = each.symbol.symbol.binding == STB_LOCAL
             signature = _signature(each.home, each.symbol)
-            if not self._is_private(what, local, signature, each.home):
+            vector = self._result_in_vector(what, each.symbol, signature, each.home)
+            if not self._is_private(what, local, signature, each.home) and not vector:
                 continue
             assert signature is not None
             self._check_thunk(what, each.symbol.address, signature, each.home)
@@ -117,7 +118,8 @@ class _Settlement:
                 else:
                     stack += list(words)
                 offset += len(words) * self._cpu.word
-            self._thunks.append(Thunk(each.name, name, (), tuple(stack), tuple(registers)))
+            moved = thunks.moved_result(signature.result.size, False) if vector else ()
+            self._thunks.append(Thunk(each.name, name, (), tuple(stack), tuple(registers), moved))
             yield name, InTarget(each.symbol.name, each.symbol.address, each.symbol.file)
 
     def _enter(self, index: int, patch: PatchCode, entries: dict[int, int]) -> Way | None:
@@ -131,6 +133,7 @@ class _Settlement:
         _refuse_clone(symbol.name)
         signature = _signature(home, symbol)
         private = self._is_private(what, symbol.symbol.binding == STB_LOCAL, signature, home)
+        private = self._result_in_vector(what, symbol, signature, home) or private
         interposable = self._target.interposable(each.old_name) and convention.may_be_interposed(home.producer)
         unit = self._code.of_unit(home)
         if unit.unread and not interposable:
@@ -182,9 +185,11 @@ class _Settlement:
             which = ", ".join(lost or sorted(doubtful))
             raise Refused("private_abi", f"callers of {what} may keep values in {which}, which the new code may write")
         number = len(self._thunks)
+        vector = self._result_in_vector(what, each.match.symbol, signature, home)
         thunk = Thunk(
-            f"{each.name}.thunk", f"livepatch.new.{number}", sorted(saved), _stack_words(cpu, what, signature)
-        )
+            f"{each.name}.thunk", f"livepatch.new.{number}", sorted(saved), _stack_words(cpu, what, signature), (),
+            thunks.moved_result(signature.result.size, True) if vector else (),
+        )  # fmt: skip
         self._thunks.append(thunk)
         # Its unit comes behind those that are there.
         return Way(len(self._proposal.units), thunk.name, thunk.calls, private)
@@ -205,9 +210,6 @@ class _Settlement:
             if local:
                 raise Refused("private_abi", f"{what} is local, and no DWARF says what it takes")
             return False
-        vectors = any(each.startswith("xmm") for each in self._code.of_unit(home).mentions)
-        if local and signature.result.kind == "float" and vectors:
-            raise Refused("private_abi", f"{what} is local, and may return its result in xmm0")
         private = any(each.in_registers for each in signature.parameters)
         for each in signature.parameters:
             untold = each.places is None or (each.moved and convention.is_optimised(home))
@@ -217,6 +219,27 @@ class _Settlement:
                     f"{what} is local; where its parameter {each.name} is at its entry can not be told",
                 )
         return private
+
+    def _result_in_vector(
+        self, what: str, symbol: TargetSymbol, signature: Signature | None, home: Unit
+    ) -> bool:
+        """i386: whether a local function leaves its result in xmm0, as gcc (-mfpmath=sse) and clang have it.
+
+        One that leaves it in st(0), where the psABI has it, needs an x87 instruction, or a callee that does that.
+
+        :raises Refused: ``private_abi``: that can not be told
+        """
+        if self._cpu.word == 8 or symbol.symbol.binding != STB_LOCAL or signature is None:
+            return False
+        vectors = any(each.startswith("xmm") for each in self._code.of_unit(home).mentions)
+        if signature.result.kind != "float" or not vectors:
+            return False
+        effects = self._code.effects(symbol.address)
+        if effects is not None and not effects.leads:
+            x87, xmm = "mm" in effects.may, "xmm0" in effects.sure
+            if x87 != xmm and (x87 or signature.result.size in (4, 8)):
+                return xmm
+        raise Refused("private_abi", f"{what} is local, and may return its result in xmm0")
 
     def _check_thunk(self, what: str, address: int, signature: Signature, home: Unit) -> None:
         """Whether a thunk can be made for a function of the target.

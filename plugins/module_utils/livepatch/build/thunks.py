@@ -39,6 +39,7 @@ class Thunk(NamedTuple):
     :ivar saved: registers that are as before when it returns
     :ivar stack: what the callee takes on the stack, first word first
     :ivar registers: (register, what it is loaded with) at the call
+    :ivar moved: instructions that move a result from where the callee left it, by way of the top of the stack
     """
 
     name: str
@@ -46,6 +47,15 @@ class Thunk(NamedTuple):
     saved: Sequence[str]
     stack: Sequence[Word]
     registers: Sequence[tuple[str, Word]] = ()
+    moved: Sequence[str] = ()
+
+
+def moved_result(size: int, to_vector: bool) -> tuple[str, ...]:
+    """i386: a float or double from st(0), where the psABI has it, to xmm0; or back."""
+    width, suffix = {4: ("s", "ss"), 8: ("l", "sd")}[size]
+    if to_vector:
+        return f"fstp{width} (%esp)", f"mov{suffix} (%esp), %xmm0"
+    return f"mov{suffix} %xmm0, (%esp)", f"fld{width} (%esp)"
 
 
 def text(cpu: Cpu, thunks: Sequence[Thunk]) -> str:
@@ -91,6 +101,10 @@ def _lines(cpu: Cpu, thunk: Thunk) -> Iterator[str]:
     for register, source in thunk.registers:
         yield f"\tmov {_operand(source, word, frame)}, %{register}"
     yield f"\tcall {_quoted(thunk.calls)}"
+    if thunk.moved:
+        yield f"\tlea -16({stack}), {stack}"
+    for each in thunk.moved:
+        yield f"\t{each}"
     for each in vectors:
         yield f"\tmovups {places[each]}({frame}), %{each}"
     for each in general:
