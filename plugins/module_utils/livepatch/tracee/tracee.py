@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
@@ -279,12 +279,19 @@ class Tracee:
         :raises Refused: ``being_traced``, ``in_use_by``, ``not_permitted``
         :raises Gone: the process has ended
         """
-        for tid in self.living() if self._anchor is None else ():
+        for tid in self._by_rank() if self._anchor is None else ():
             if self._take(tid):
                 break
         if self._anchor is None:
             raise Gone(self.pid)
         return self._anchor
+
+    def _by_rank(self) -> List[int]:
+        """All threads, those first that calls can be made in without anybody feeling it: the anchor makes them."""
+        found: List[int] = []
+        with suppress(Refused):
+            found = self._candidates(0)
+        return [*found, *(tid for tid in self.living() if tid not in found)]
 
     def _sleepers(self, tids: Sequence[int]) -> List[int]:
         """Threads that wait in a system call right now."""
