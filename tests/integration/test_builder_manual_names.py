@@ -170,6 +170,19 @@ def test_a_name_that_several_files_have_is_refused_with_the_files_and_the_way_ou
     )
 
 
+def test_a_name_that_the_target_imports_and_one_of_its_files_has_is_refused(workshop: Workshop) -> None:
+    units = {
+        **UNITS,
+        "d.c": "static int getpid(void) { return 4; } int (*volatile kept)(void) = getpid;",
+        "e.c": "int getpid(void); int (*volatile also)(void) = getpid;",
+    }
+    patch = BY_NAME + "int getpid(void); int work(int x) { return x + getpid(); }\n"
+    refused("ambiguous_symbol", workshop.by_hand(units, patch), "imports getpid", "d.c", "LIVEPATCH_FILE")
+    for macro, kind in (('LIVEPATCH_FILE("b.c");', "import"), ('LIVEPATCH_BIND(getpid, "getpid", "d.c");', "target")):
+        (reference,) = manifest(workshop.by_hand(units, patch + macro)).references
+        assert (reference.symbol, reference.kind) == ("getpid", kind)
+
+
 def test_every_visibility_is_reached(workshop: Workshop) -> None:
     patch = "extern int hidden, alone; int internal(int x), shielded(int x);\n"
     patch += "int work(int x) { return hidden + alone + internal(x) + shielded(x); }"

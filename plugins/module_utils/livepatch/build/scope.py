@@ -87,6 +87,9 @@ class Scope:
             local = self._of_file(name, self._names.file, seen, local)
         elif seen is not None:
             return seen
+        elif local and self._target.imports(name):
+            what = f"{self._target.debug_path} imports {name}, and has {self._listed(local)}"
+            raise Refused("ambiguous_symbol", f"{what}; {_HINT}")
         found = [seen] if seen is not None else local
         if not found:
             return None

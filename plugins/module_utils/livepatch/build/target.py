@@ -267,6 +267,11 @@ class TargetFile:
         symbol = self._dynamic_symbols.get(name)
         return symbol is not None and not symbol.defined and symbol.value != 0 and self.elf.type == ET_EXEC
 
+    def imports(self, name: str) -> bool:
+        """Whether the target itself uses another file's symbol of this name."""
+        symbol = self._dynamic_symbols.get(name)
+        return symbol is not None and not symbol.defined
+
     def imported(self, name: str) -> Import | None:
         """Where the target, or a library that it needs, finds a symbol that it does not define."""
         symbol = self._dynamic_symbols.get(name)
