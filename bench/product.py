@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import py_compile
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -67,24 +69,60 @@ def unpacked_bundle() -> Path:
     return tree
 
 
-def meter_and_patch(arch: str) -> tuple[Path, Path]:
-    """The pause meter of an architecture, and the patch for its library."""
+@dataclass(frozen=True)
+class Bench:
+    """What is measured with, for one architecture.
+
+    :ivar artifact: changes `work`, which the meter calls
+    :ivar many: number of functions -> a patch that changes so many others of the same library
+    :ivar stack: patches of `work`, to lie on top of one another
+    """
+
+    meter: Path
+    library: Path
+    old: Path
+    new: Path
+    artifact: Path
+    many: dict[int, Path]
+    stack: list[Path]
+
+
+MANY = (1, 10, 100)
+DEPTH = 10
+
+
+@functools.cache
+def bench(arch: str) -> Bench:
+    """The pause meter of an architecture, and patches for its library."""
     folder = BUILD / arch
     folder.mkdir(parents=True, exist_ok=True)
     gcc = ["gcc", ARCHITECTURES[arch], "-O2", "-g", "-Wall", "-Werror"]
-    units = ["-fPIC", "-ffunction-sections", "-fdata-sections", "-c", HERE / "work.c"]
+    units = ["-fPIC", "-ffunction-sections", "-fdata-sections", "-c"]
     old, new, library = folder / "work.old.o", folder / "work.new.o", folder / "libwork.so"
-    run([*gcc, *units, "-o", old])
-    run([*gcc, *units, "-DFIXED", "-o", new])
-    run([*gcc, "-shared", "-Wl,--build-id,-soname,libwork.so", "-o", library, old])
+    run([*gcc, *units, HERE / "work.c", "-o", old])
+    run([*gcc, *units, HERE / "work.c", "-DFIXED", "-o", new])
+    few = folder / "many.0.o"
+    run([*gcc, *units, HERE / "many.c", "-o", few])
+    run([*gcc, "-shared", "-Wl,--build-id,-soname,libwork.so", "-o", library, old, few])
     meter = folder / "pausemeter"
     run([*gcc, "-pthread", "-o", meter, HERE / "pausemeter.c", library, "-Wl,-rpath,$ORIGIN"])
-    artifact = folder / "work.lp.o"
+    many = {}
+    for number in MANY:
+        fixed = folder / f"many.{number}.o"
+        run([*gcc, *units, HERE / "many.c", f"-DFIXED={number}", "-o", fixed])
+        many[number] = build(library, few, fixed, f"many-{number}", folder)
+    stack = [build(library, old, new, f"work-{number}", folder) for number in range(DEPTH)]
+    return Bench(meter, library, old, new, build(library, old, new, "work", folder), many, stack)
+
+
+def build(library: Path, old: Path, new: Path, name: str, folder: Path) -> Path:
+    """A patch, by the builder's command line."""
+    artifact = folder / f"{name}.lp.o"
     environment = f"PYTHONPATH={REPOSITORY / 'plugins' / 'module_utils'}"
-    build = ["env", environment, sys.executable, "-m", "livepatch.build_main", "build"]
-    run([*build, "--target", library, "--old-objects", old, "--new-objects", new, "--name", "work",
+    words = ["env", environment, sys.executable, "-m", "livepatch.build_main", "build"]
+    run([*words, "--target", library, "--old-objects", old, "--new-objects", new, "--name", name,
          "--version", "1", "--dest", artifact])  # fmt: skip
-    return meter, artifact
+    return artifact
 
 
 class Livepatch:

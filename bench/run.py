@@ -95,11 +95,11 @@ def busy_elsewhere(seconds: float) -> None:
 
 def gap_figures(arch: str, runs: int, counts: list[int], livepatch: product.Livepatch) -> list[Figure]:
     """The gap at each number of threads, beside the idle gap and the floor's."""
-    program, artifact = product.meter_and_patch(arch)
+    bench = product.bench(arch)
     figures = []
     lone_floor = 0.0
     for threads in counts:
-        seen = gaps(program, artifact, threads, runs, livepatch)
+        seen = gaps(bench.meter, bench.artifact, threads, runs, livepatch)
         idle, floor = statistics.median(seen.idle), statistics.median(seen.floor)
         lone_floor = lone_floor or floor  # the floor's gap at one thread holds for every number of threads
         goal = round(FLOORS * lone_floor + idle, 1)
@@ -120,9 +120,10 @@ def gap_figures(arch: str, runs: int, counts: list[int], livepatch: product.Live
 
 def wall_figures(arch: str, runs: int, livepatch: product.Livepatch) -> list[Figure]:
     """The command from start to end, beside a Python that does nothing."""
-    program, artifact = product.meter_and_patch(arch)
+    bench = product.bench(arch)
+    artifact = bench.artifact
     applies, passes = [], []
-    with Meter(program, 1) as meter:
+    with Meter(bench.meter, 1) as meter:
         for _ in range(runs):
             passes.append(1000 * timed(lambda: product.run([*product.PYTHON[:1], "-c", "pass"])))
             applies.append(1000 * timed(lambda: livepatch("apply", meter.pid, artifact)))
@@ -139,6 +140,79 @@ def wall_figures(arch: str, runs: int, livepatch: product.Livepatch) -> list[Fig
     return figures
 
 
+def size_figures(arch: str, runs: int, livepatch: product.Livepatch) -> list[Figure]:
+    """Apply and revert with more functions in a patch, beside the same with one."""
+    bench = product.bench(arch)
+    figures = []
+    with Meter(bench.meter, 4) as meter:
+        for act in ("apply", "revert"):
+            alone: dict[str, object] | None = None
+            for number, artifact in bench.many.items():
+                walls, stops = [], []
+                for _ in range(runs):
+                    if act == "revert":
+                        livepatch("apply", meter.pid, artifact)
+                    walls.append(1000 * timed(lambda: stops.append(livepatch(act, meter.pid, artifact))))
+                    if act == "apply":
+                        livepatch("revert", meter.pid, artifact)
+                name = f"{act}, {number} function{'s' * (number > 1)}, {arch}"
+                wall, stop = statistics.median(walls), statistics.median(stops)
+                figures += [
+                    Figure(f"wall, {name}", round(wall, 1), "ms", reference=alone),
+                    Figure(f"whole stop, {name}", round(stop, 1), "us"),
+                ]
+                alone = alone or reference(f"with one function, {act}, ms", wall)
+                show(figures[-2:])
+    return figures
+
+
+def stack_figures(arch: str, runs: int, livepatch: product.Livepatch) -> list[Figure]:
+    """The highest and the lowest of ten patches on one function, beside the first alone."""
+    bench = product.bench(arch)
+    seen: dict[str, tuple[list[float], list[float]]] = {}
+
+    def measured(name: str, act: str, artifact: Path) -> None:
+        walls, stops = seen.setdefault(name, ([], []))
+        walls.append(1000 * timed(lambda: stops.append(livepatch(act, meter.pid, artifact))))
+
+    with Meter(bench.meter, 4) as meter:
+        for _ in range(runs):
+            first, *between, last = bench.stack
+            measured("apply, first patch of a function", "apply", first)
+            for artifact in between:
+                livepatch("apply", meter.pid, artifact)
+            measured(f"apply, patch {product.DEPTH} of a function", "apply", last)
+            measured(f"revert, lowest of {product.DEPTH}", "revert", first)
+            measured(f"revert, highest of {product.DEPTH - 1}", "revert", last)
+            for artifact in between:
+                livepatch("revert", meter.pid, artifact)
+    alone = statistics.median(seen["apply, first patch of a function"][0])
+    figures = []
+    for name, (walls, stops) in seen.items():
+        beside = reference("the first alone, ms", alone)
+        figures += [
+            Figure(f"wall, {name}, {arch}", round(statistics.median(walls), 1), "ms", reference=beside),
+            Figure(f"whole stop, {name}, {arch}", round(statistics.median(stops), 1), "us"),
+        ]
+    show(figures)
+    return figures
+
+
+def build_figures(arch: str, runs: int) -> list[Figure]:
+    """The builder's time for one file, beside a Python that does nothing."""
+    bench = product.bench(arch)
+    folder = bench.artifact.parent
+    passes = [1000 * timed(lambda: product.run([*product.PYTHON[:1], "-c", "pass"])) for _ in range(runs)]
+    beside = reference("python3 -c pass, ms", statistics.median(passes))
+    walls = [
+        1000 * timed(lambda: product.build(bench.library, bench.old, bench.new, "timed", folder))
+        for _ in range(runs)
+    ]
+    figures = [Figure(f"build of one file, {arch}", round(statistics.median(walls), 1), "ms", reference=beside)]
+    show(figures)
+    return figures
+
+
 def show(figures: list[Figure]) -> None:
     """Lines of the table."""
     for figure in figures:
@@ -146,7 +220,7 @@ def show(figures: list[Figure]) -> None:
         held = "" if figure.goal is None else "met" if figure.value <= figure.goal else "MISSED"
         beside = figure.reference and f"{figure.reference['name']}: {figure.reference['value']:g}"
         print(
-            f"{figure.name:<48} {figure.value:>9g} {figure.unit:<6} {goal:>8} {held:<7} {beside or ''}".rstrip(),
+            f"{figure.name:<54} {figure.value:>9g} {figure.unit:<6} {goal:>8} {held:<7} {beside or ''}".rstrip(),
             flush=True,
         )
 
@@ -158,10 +232,14 @@ def main() -> None:
     arguments = parser.parse_args()
     product.go_first()
     livepatch = product.Livepatch(product.unpacked_bundle())
-    print(f"{'figure':<48} {'value':>9} {'unit':<6} {'goal':>8} {'':<7} beside it")
+    print(f"{'figure':<54} {'value':>9} {'unit':<6} {'goal':>8} {'':<7} beside it")
     figures = []
+    few = min(arguments.runs, 7)  # of what takes long and varies little
     for arch in product.ARCHITECTURES:
         figures += wall_figures(arch, arguments.runs, livepatch)
+        figures += size_figures(arch, few, livepatch)
+        figures += stack_figures(arch, few, livepatch)
+        figures += build_figures(arch, few)
     for arch in product.ARCHITECTURES:
         counts = [int(word) for word in arguments.threads.split(",")]
         figures += gap_figures(arch, arguments.runs, counts, livepatch)
