@@ -47,7 +47,7 @@ def test_a_late_anchor_is_let_go(program, monkeypatch):
     monkeypatch.setattr(tracee, "_HOLD_S", 0.05)
     with snapshot.take(program.pid) as taken, tracee.Tracee(taken) as held:
         ptrace.seize(the_late_one(program), OPTIONS)
-        held._anchor = the_late_one(program)
+        held._anchor.tid = the_late_one(program)
     let_everybody_go(program)
 
 

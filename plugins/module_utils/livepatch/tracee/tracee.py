@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A process that we hold.
 
-One thread, the *anchor*, is seized from the first hold to the end and runs in
-between: a second livepatch that comes along sees it.  The others are seized for
-each attempt to stop the process.
+One thread, the *anchor*, is seized from the first hold to the end; the others are
+seized for each attempt to stop the process.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
@@ -18,10 +16,9 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Ty
 from ..errors import Busy, Gone, LivepatchError, Refused
 from ..kernel import procfs, ptrace
 from ..process import coroutines
-from ..process.fitness import traced_by
-from ..process.observations import tracer as observed_tracer
 from ..process.snapshot import Snapshot
 from . import gadgets, late, references, safe_point, stacks, tables
+from .anchor import Anchor
 from .check import StackCheck, Watched
 from .orphan import Orphans
 from .references import Wanted
@@ -31,7 +28,6 @@ from .seccomp import Call
 from .stacks import StackMap
 from .stop import Look, Outcome, Stop, StoppedThread
 from .suspended import Search
-from .thread import OPTIONS, Thread
 from .unwind import Code, Unwinder
 from .waiting import Waiting
 
@@ -58,7 +54,6 @@ class Tracee:
         self.pid = snapshot.pid
         self._patches = list(patches)
         self.task = snapshot.task
-        self._anchor: Optional[int] = None
         self._filtered = snapshot.seccomp != 0
         assert snapshot.cpu is not None, "fitness.check looks at that"
         self.cpu = snapshot.cpu
@@ -68,7 +63,8 @@ class Tracee:
             self._exe = procfs.exe(self.task)
             self._gadgets = gadgets.find(self.cpu, self.mappings(), self._exe, self.memory.read)
             self._handler_returns: Optional[Dict[int, bool]] = None
-            self._orphans: Optional[Orphans] = Orphans(self.pid, self.cpu, self._gadgets, self.memory)
+            orphans = Orphans(self.pid, self.cpu, self._gadgets, self.memory)
+            self._anchor = Anchor(self.pid, self.living, self._filtered, orphans)
         except PermissionError as error:
             raise Refused("not_permitted", f"the memory of process {self.pid} may not be written") from error
         except BaseException:
@@ -83,7 +79,7 @@ class Tracee:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self._release()
+        self._anchor.release()
         late.let_go()
         self.memory.close_writable()
 
@@ -112,7 +108,7 @@ class Tracee:
         problem: Optional[LivepatchError] = None
         with ExitStack() as stack:
             for tid in self._candidates(len(scratch)):
-                if tid != self._anchor and not self._take(tid):
+                if tid != self._anchor.tid and not self._anchor.take(tid):
                     continue
                 hold = Hold(
                     tid, self.cpu, self._gadgets, self.memory, self._stack_map(),
@@ -123,7 +119,7 @@ class Tracee:
                 except (Refused, Busy) as error:
                     problem = problem or error
                 except Gone:
-                    self._anchor = None
+                    self._anchor.tid = None
                 else:
                     yield hold
                     return
@@ -140,9 +136,9 @@ class Tracee:
             except ProcessLookupError:
                 continue
         found = stacks.candidates(threads, self._stack_map(), self.cpu, room_needed(self.cpu, scratch))
-        if self._anchor in found:
-            found.remove(self._anchor)
-            found.insert(0, self._anchor)
+        if self._anchor.tid in found:
+            found.remove(self._anchor.tid)
+            found.insert(0, self._anchor.tid)
         return found[:_MOST_CANDIDATES]
 
     def living(self) -> List[int]:
@@ -158,69 +154,6 @@ class Tracee:
     def _stack_map(self) -> StackMap:
         return StackMap(self.mappings(), self.pid)
 
-    def _take(self, tid: int) -> bool:
-        """Make a thread the anchor, in place of the one before.
-
-        :raises Refused: ``being_traced``, ``in_use_by``: somebody was faster; ``not_permitted``
-        """
-        alone = self._anchor is not None  # has been seen
-        try:
-            ptrace.seize(tid, OPTIONS)
-        except ProcessLookupError:
-            return False
-        except PermissionError as error:
-            try:
-                status = procfs.status(self.pid, tid)
-            except ProcessLookupError:
-                return False
-            tracer = status.get("TracerPid", "0")
-            if status.get("State", "?")[0] in "ZX" or tracer == str(os.getpid()):
-                return False  # it is about to end; or it is ours, and came too late for a stop
-            if tracer != "0":
-                raise traced_by(observed_tracer(int(tracer)), f"thread {tid} of process {self.pid}") from error
-            raise Refused("not_permitted", f"thread {tid} of process {self.pid}: {error}") from error
-        self._release()  # not before: without any thread of ours a second livepatch would believe us dead
-        self._anchor = tid
-        if not alone:
-            self._demand_alone()
-        self._adopt_orphans()
-        return True
-
-    def _demand_alone(self) -> None:
-        """Nobody else holds a thread: of two who take one each at the same time, each sees the other here.
-
-        :raises Refused: ``being_traced``, ``in_use_by``
-        """
-        for tid in self.living():
-            try:
-                tracer = int(procfs.status(self.pid, tid).get("TracerPid", "0"))
-            except ProcessLookupError:
-                continue
-            if tracer not in (0, os.getpid()):
-                raise traced_by(observed_tracer(tracer), f"thread {tid} of process {self.pid}")
-
-    def _adopt_orphans(self) -> None:
-        """Once, before anything else: no call of an injector that died may come in the middle of ours.
-
-        :raises Busy: ``stop_timeout``; :raises RolledBack: ``failed_midway``
-        """
-        orphans, self._orphans = self._orphans, None
-        if orphans is not None:
-            for tid in orphans.find(self.living()):
-                orphans.give_back(tid, self._anchor, time.monotonic() + _HOLD_S)
-
-    def _release(self) -> None:
-        """Let go of the anchor: only a stopped thread can be detached."""
-        tid, self._anchor = self._anchor, None
-        if tid is None:
-            return
-        try:
-            Thread(tid, self.pid).release(time.monotonic() + _HOLD_S, self._filtered)
-        except Busy:  # stuck in the kernel
-            late.add(tid, self.pid, self._filtered)
-        except (Gone, ProcessLookupError):
-            pass
-
     # -- all threads ---------------------------------------------------------------
 
     @contextmanager
@@ -231,7 +164,7 @@ class Tracee:
             yield stop
         finally:
             if not stop.holds_anchor:
-                self._anchor = None
+                self._anchor.tid = None
             stop.close()
 
     def at_safe_point(
@@ -265,7 +198,7 @@ class Tracee:
     ) -> Outcome:
         """One attempt with everybody; see :meth:`Stop.attempt`."""
         if not stop.holds_anchor:
-            self._anchor = None
+            self._anchor.tid = None
             stop.adopt(self.claim())
         try:
             stop.gather()
@@ -279,12 +212,12 @@ class Tracee:
         :raises Refused: ``being_traced``, ``in_use_by``, ``not_permitted``
         :raises Gone: the process has ended
         """
-        for tid in self._by_rank() if self._anchor is None else ():
-            if self._take(tid):
+        for tid in self._by_rank() if self._anchor.tid is None else ():
+            if self._anchor.take(tid):
                 break
-        if self._anchor is None:
+        if self._anchor.tid is None:
             raise Gone(self.pid)
-        return self._anchor
+        return self._anchor.tid
 
     def _by_rank(self) -> List[int]:
         """All threads, those first that calls can be made in without anybody feeling it: the anchor makes them."""
@@ -392,13 +325,13 @@ class Tracee:
         except ProcessLookupError:
             raise
         except OSError:
-            if self._anchor is None:
+            if self._anchor.tid is None:
                 raise
             room = procfs.PAGE - address % procfs.PAGE
             start = address if room >= 8 else address + room - 8
             word = bytearray(self.memory.read(start, 8))
             word[address - start : address - start + len(data)] = data
-            ptrace.poke_text(self._anchor, start, bytes(word))
+            ptrace.poke_text(self._anchor.tid, start, bytes(word))
 
     def wanted(self, text: Tuple[int, int], data: Tuple[int, int], eh_frame: Tuple[int, int]) -> Wanted:
         """A patch's memory as :meth:`find_reference` needs it; all as (address, size)."""
