@@ -10,7 +10,7 @@ import pytest
 
 from livepatch.kernel import procfs, ptrace
 from livepatch.process import snapshot
-from livepatch.tracee import late, stop, tracee
+from livepatch.tracee import anchor, late, stop, tracee
 from livepatch.tracee.thread import OPTIONS
 from tests.borrowing import soon
 from tests.harness import traces
@@ -44,7 +44,7 @@ def the_late_one(program):
 
 
 def test_a_late_anchor_is_let_go(program, monkeypatch):
-    monkeypatch.setattr(tracee, "_HOLD_S", 0.05)
+    monkeypatch.setattr(anchor, "_HOLD_S", 0.05)
     with snapshot.take(program.pid) as taken, tracee.Tracee(taken) as held:
         ptrace.seize(the_late_one(program), OPTIONS)
         held._anchor.tid = the_late_one(program)
