@@ -14,7 +14,6 @@ import json
 import os
 import resource
 import sys
-import tempfile
 from typing import Any, Dict, List, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from . import report as reporting
@@ -92,6 +91,8 @@ def _no_number(word: str) -> NoReturn:
 
 def _kept(report: Mapping[str, Any]) -> Optional[str]:
     """A file on this host with all of a report, for our user alone; None: it could not be written."""
+    import tempfile  # slow to import, and seldom wanted
+
     try:
         descriptor, path = tempfile.mkstemp(prefix="livepatch-report-", suffix=".json", dir="/var/tmp")
         with open(descriptor, "w", encoding="ascii") as file:
