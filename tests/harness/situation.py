@@ -27,7 +27,7 @@ from livepatch.cpu import Cpu
 from . import product, toolchain, traces
 from .product import Answer
 from .program import Program
-from .toolchain import BITS, EXECUTABLES, REPOSITORY, gcc
+from .toolchain import BITS, EXECUTABLES, PROGRAMS, REPOSITORY, gcc
 
 SCENARIOS = REPOSITORY / "tests" / "integration" / "scenarios"
 CALLER, PATCH = "caller.c", "patch.c"
@@ -52,24 +52,23 @@ class Cell:
     linkage: str
     optimisation: str
 
-    def flags(self, callers: bool) -> tuple[str, ...]:
-        """For the compiler; callers are never part of the library."""
-        linkage = "pie" if self.linkage == "library" else self.linkage
-        position = ("-fPIC",) if self.linkage == "library" and not callers else EXECUTABLES[linkage]
-        compiling = (flag for flag in position if flag.startswith("-f"))  # the others are for linking
-        return (BITS[self.cpu.name], self.optimisation, *compiling)
+    def compiling(self, source: Path) -> tuple[str, ...]:
+        """The flags that make a source's object, sections apart, as the builder asks it of pairs of objects."""
+        library = self.linkage == "library" and source.parent != PROGRAMS and source.name != CALLER
+        position = ("-fPIC",) if library else EXECUTABLES["pie" if self.linkage == "library" else self.linkage]
+        generating = (flag for flag in position if flag.startswith("-f"))  # the others are for linking
+        return (BITS[self.cpu.name], self.optimisation, *generating, "-ffunction-sections", "-fdata-sections", "-c")
 
 
 def object_of(source: Path, cell: Cell, *flags: str) -> Path:
-    """The object of one source of the house; its sections are apart, as the builder asks it of object pairs."""
-    apart = ("-ffunction-sections", "-fdata-sections")
-    return gcc(source, flags=(*cell.flags(source.name == CALLER), *apart, *flags, "-c"))
+    """The object of one source of the house."""
+    return gcc(source, flags=(*cell.compiling(source), *flags))
 
 
 @functools.lru_cache(maxsize=None)
 def house(cell: Cell) -> tuple[Path, Path]:
     """The program, and the file that has the code to patch: the program itself, or its library."""
-    callers, units = [gcc("house.c", flags=(*cell.flags(True), "-c"))], []
+    callers, units = [object_of(PROGRAMS / "house.c", cell)], []
     for folder in sorted(each.parent for each in SCENARIOS.glob(f"*/{CALLER}")):
         callers.append(object_of(folder / CALLER, cell))
         units += [object_of(source, cell) for source in units_of(folder)]
@@ -122,7 +121,7 @@ class Situation:
         if stripped:
             target = toolchain.without_local_symbols(target, self.place / target.name)
         old, new = object_of(unit, self.cell), object_of(unit, self.cell, "-DFIXED")
-        pair = toolchain.Pair(self.program.path, target, old, new)
+        pair = toolchain.Pair(self.program.path, target, old, new, unit, self.cell.compiling(unit))
         self.artifact = product.build(pair, self.artifact, name=self.folder.name, version="1")
         return self
 
