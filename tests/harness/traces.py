@@ -89,6 +89,16 @@ def read(pid: int, address: int, size: int) -> bytes:
         return memory.read(size)
 
 
+def looks_at(injector: int, pid: int) -> bool:
+    """Whether a process has the memory of another one open."""
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"/proc/{injector}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{injector}/fd/{number}") == f"/proc/{pid}/mem":
+                    return True
+    return False
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """All that a refused patch must leave as it was."""

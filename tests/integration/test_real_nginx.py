@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Collection
+import signal
+import subprocess
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,48 @@ def test_master_and_workers_are_patched_as_one_group(nginx, patch):
     assert nginx.reload().wait(30) == 0
     nginx.settled(workers)
     assert_everywhere(nginx, OLD)
+
+
+def test_workers_that_come_between_look_and_switch_are_found_again(nginx, patch):
+    """They were forked from a master that had not changed yet, when the list of processes had been made."""
+    for act, done, status in (("apply", "applied", NEW), ("revert", "reverted", OLD)):
+        before = nginx.workers()
+        with held_while_it_looks(nginx, act, "--exe", nginx.exe, patch) as injector:
+            assert nginx.reload().wait(30) == 0
+            workers = nginx.settled(before)
+        answer = json.loads(injector.stdout.read())
+        injector.stdout.close()
+        assert answer["exit_code"] == 0, answer
+        became = {each["pid"]: each["status"] for each in answer["processes"]}
+        assert became[nginx.pid] == done, answer
+        assert {became.get(pid) for pid in workers} == {done}, answer
+        assert {became.get(pid) for pid in before} <= {"gone", None}, answer
+        assert_everywhere(nginx, status)
+
+
+@contextlib.contextmanager
+def held_while_it_looks(group: server.Server, act: str, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """The host program, stopped in the block when it had listed the processes and touched none of them."""
+    line = product.command(act, "--json", *words)
+    for _ in range(50):  # on a busy machine the moment may be missed: it is one of some milliseconds
+        injector = subprocess.Popen(line, env=product.environment(), stdout=subprocess.PIPE, text=True)
+        while injector.poll() is None and not traces.looks_at(injector.pid, group.pid):
+            pass
+        injector.send_signal(signal.SIGSTOP)
+        while injector.poll() is None and traces.states(injector.pid).get(injector.pid) != "T":
+            pass
+        held = injector.poll() is None and not any(traces.tracers(pid) for pid in group.processes())
+        if held and patched(group)[group.pid] == (act == "revert"):
+            break
+        injector.send_signal(signal.SIGCONT)
+        assert injector.wait(60) == 0
+        injector.stdout.close()
+        assert product.livepatch({"apply": "revert", "revert": "apply"}[act], *words).code == 0
+    try:
+        yield injector
+    finally:
+        injector.send_signal(signal.SIGCONT)
+        injector.wait(60)
 
 
 @pytest.mark.parametrize("cpu", [X86_64], ids=["x86_64"])

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import time
@@ -37,20 +36,11 @@ def wait_until(holds, program: Program) -> None:
         os.sched_yield()
 
 
-def looks_at(injector: int, pid: int) -> bool:
-    """Whether a process has the memory of another one open."""
-    for number in os.listdir(f"/proc/{injector}/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{injector}/fd/{number}") == f"/proc/{pid}/mem":
-                return True
-    return False
-
-
 def test_it_is_patched_when_it_has_begun(beginning):
     program, artifact, pipe = beginning
     line = product.command("apply", "--pid", program.pid, artifact)
     with subprocess.Popen(line, env=product.environment(), stdout=subprocess.PIPE, text=True) as injector:
-        wait_until(lambda: looks_at(injector.pid, program.pid) or injector.poll() is not None, program)
+        wait_until(lambda: traces.looks_at(injector.pid, program.pid) or injector.poll() is not None, program)
         with open(pipe, "wb"):
             pass
         said = injector.stdout.read()
