@@ -49,6 +49,12 @@ def test_padding_is_whole_no_ops_alone(cpu: Cpu, code: str, padding: bool) -> No
     assert instructions.is_padding(cpu, bytes.fromhex(code)) is padding
 
 
+@pytest.mark.parametrize("code", ["8d7600", "8db42600000000", "8dbc2700000000", "89f6"])
+def test_moves_of_a_register_to_itself_are_padding_in_32_bit_code_only(cpu: Cpu, code: str) -> None:
+    assert instructions.is_padding(cpu, bytes.fromhex(code)) is (cpu.word == 4)
+    assert not instructions.is_padding(cpu, bytes.fromhex("8d7601"))  # lea 1(%esi), %esi
+
+
 def units(before: dict[str, set[str]], after: dict[str, set[str]]) -> tuple[Unit, Unit]:
     return Unit("a.c", "", False, types=before), Unit("a.c", "", False, types=after)
 

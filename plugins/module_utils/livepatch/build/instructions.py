@@ -16,6 +16,7 @@ import capstone
 from ..cpu import Cpu
 
 _PC_RELATIVE = re.compile(r"\[rip ([+-]) (?:0x)?([0-9a-f]+)\]")
+_MOVES_TO_ITSELF = re.compile(r"lea (e..), \[\1\]|mov (e..), \2")
 _NUMBER = re.compile(r"0x([0-9a-f]+)")
 _BRANCH = ("call", "jmp", "lcall", "ljmp")
 _PREFIXES = ("bnd ", "notrack ", "data16 ", "addr32 ", "rep ", "repne ")
@@ -103,11 +104,10 @@ def is_padding(cpu: Cpu, code: bytes) -> bool:
     """Whether a run of bytes consists of whole no-ops and int3 alone."""
     end = 0
     for instruction in decode(cpu, code):
-        no_op = instruction.mnemonic == "nop" or (instruction.mnemonic, instruction.operands) == (
-            "xchg",
-            "ax, ax",
-        )
-        if not no_op and instruction.mnemonic != "int3":
-            return False
+        words = f"{instruction.mnemonic} {instruction.operands}"
+        if instruction.mnemonic not in ("nop", "int3") and words != "xchg ax, ax":
+            # 32-bit assemblers pad with these; in 64-bit code they clear the upper half of the register.
+            if cpu.word != 4 or not _MOVES_TO_ITSELF.fullmatch(words):
+                return False
         end = instruction.end
     return end == len(code)
