@@ -105,9 +105,9 @@ def is_padding(cpu: Cpu, code: bytes) -> bool:
     end = 0
     for instruction in decode(cpu, code):
         words = f"{instruction.mnemonic} {instruction.operands}"
-        if instruction.mnemonic not in ("nop", "int3") and words != "xchg ax, ax":
-            # 32-bit assemblers pad with these; in 64-bit code they clear the upper half of the register.
-            if cpu.word != 4 or not _MOVES_TO_ITSELF.fullmatch(words):
-                return False
+        # 32-bit assemblers pad with these, too; in 64-bit code they clear the upper half of the register.
+        moves = cpu.word == 4 and _MOVES_TO_ITSELF.fullmatch(words)
+        if instruction.mnemonic not in ("nop", "int3") and words != "xchg ax, ax" and not moves:
+            return False
         end = instruction.end
     return end == len(code)
