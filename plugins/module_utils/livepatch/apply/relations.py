@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+import re
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..artifact.manifest import Manifest, Relation
 from ..errors import Refused
@@ -46,11 +47,22 @@ def displaced(manifest: Manifest, installed: Sequence[Ledger], replace: bool) ->
 
 
 def superseded_by(manifest: Manifest, installed: Sequence[Ledger]) -> Optional[Ledger]:
-    """A patch in force that has taken the place of this one, if there is any."""
+    """A patch in force that has taken the place of this one, if there is any.
+
+    Versions that each supersede every version of their name do so in their order: the higher one stays.
+    """
     mine = _Patch(manifest.name, manifest.version)
-    return next(
-        (found for found in installed if any(_matches(known, mine) for known in found.record.supersedes)), None
-    )
+    for found in installed:
+        if any(_matches(known, mine) for known in found.record.supersedes):
+            mutual = _named(manifest.supersedes, found)
+            if not mutual or _in_order(mine.version) <= _in_order(found.record.version):
+                return found
+    return None
+
+
+def _in_order(version: str) -> List[Tuple[int, str]]:
+    """Something that sorts as people count: 1.9 before 1.10."""
+    return [(int(number or 0), word) for number, word in re.findall(r"(\d*)(\D*)", version)]
 
 
 def check_not_needed(found: Ledger, others: Sequence[Ledger]) -> None:
