@@ -180,6 +180,12 @@ def test_no_file_hides_what_it_is_for() -> None:
     assert names & vague == set()
 
 
+@pytest.mark.parametrize("room", sorted(LIVEPATCH.glob("*/__init__.py")), ids=lambda path: path.parent.name)
+def test_every_room_says_what_each_of_its_files_is_for(room: Path) -> None:
+    said = set(re.findall(r"\w+", ast.get_docstring(ast.parse(room.read_text())) or ""))
+    assert {path.stem for path in room.parent.glob("*.py")} - said == {"__init__"}
+
+
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
     """``select.py`` breaks ``selectors`` for whoever runs Python in that folder."""
     modules = [path for path in tracked() if path.suffix == ".py" and path.stem != "__main__"]

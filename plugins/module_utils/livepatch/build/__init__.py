@@ -22,6 +22,7 @@ refused.  The way of a patch::
     selection                              which sections of the new objects go along, where each field leads
     order                                  which jump is written before which
     assemble, eh_frame, object_writer      the artifact's bytes
+    signing                                its signature, by ssh-keygen
     inspection                             an artifact, told to a person
 
 ``compare``, ``meaning``, ``statics``, ``limits``, ``copies``, ``convention`` and ``order`` are pure: data in, data

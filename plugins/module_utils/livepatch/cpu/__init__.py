@@ -5,6 +5,16 @@
 It is chosen per thread (:func:`of_registers`) and per ELF file
 (:func:`of_machine`), never taken from the host: a 64-bit injector serves 32-bit
 processes, and both kinds can be in one job.
+
+====================  ==========================================================
+``architecture``      :class:`Cpu`: what has to be said of one
+``x86_64``, ``i386``  the two values
+``syscalls``          system calls by their names
+``relocations``       how each type of relocation is computed and stored
+``jump``              the jump at the start of an old function
+``signal_frame``      what rt_sigreturn(2) restores a thread from
+``waiting_stub``      the code in which threads wait for others
+====================  ==========================================================
 """
 
 from __future__ import annotations

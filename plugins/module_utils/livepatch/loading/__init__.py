@@ -10,7 +10,7 @@
                                                      |
     memory map + Layout --place--> two addresses ----+
 
-``fields``, ``layout``, ``link`` and ``place`` take data and return data.
+``fields``, ``layout``, ``link`` and ``place`` take data and return data (``memory_map``: what they ask of a mapping).
 ``resolve`` looks into the process and changes nothing (``indirect``: what was chosen for IFUNCs).  ``load`` alone acts,
 through a thread that ``tracee`` holds.
 """

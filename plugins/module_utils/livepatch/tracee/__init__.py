@@ -4,6 +4,7 @@
 
 ==============  ===========================================================
 ``tracee``      a process that we hold; what the other files are for
+``anchor``      the one thread that stays ours from first to last
 ``thread``      one seized thread and the stop that it is in
 ``late``        those that did not stop in time
 ``remote``      system calls made by a thread for us, safe against our death
