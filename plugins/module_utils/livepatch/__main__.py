@@ -31,7 +31,7 @@ _HELP = {
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """:returns: the exit code, see ``docs/formats.md`` ("Exit codes")"""
+    """:returns: the exit code, see ``docs/formats.md`` ("Statuses and exit codes")"""
     # A snapshot keeps one descriptor a process; a host has more of them than the usual soft limit.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

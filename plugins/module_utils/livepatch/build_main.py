@@ -22,7 +22,7 @@ from .build.request import BuildRequest
 from .errors import LivepatchError, Refused, UsageError
 from .report import RUN_FAILED, STATUSES, WRONG_USAGE
 
-#: Parameters of ``patch_build`` that this version refuses by name.
+#: Options that the specification has and this version refuses by name.
 NOT_BUILT = ("source", "diff", "build-command", "package", "from", "to")
 
 _KEY = "a private key, or a public one whose private half an agent or a token has"

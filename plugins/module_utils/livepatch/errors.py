@@ -84,8 +84,9 @@ class Gone(Exception):
 REASONS: Dict[str, Reason] = {
     # the job and its parameters
     "not_supported_yet": Reason(
-        "A parameter, value or kind of patch that this version does not carry out.",
-        "Leave it out, or use a version that has it.",
+        "Something that this version does not carry out: an option of the builder, a kind of section, a target that "
+        "the process maps more than once, a patch of too many functions.",
+        "Leave out what is named, or restart the process with the fix instead.",
     ),
     "plan_drifted": Reason(
         "What would be done now is not what the saved plan says.",
@@ -114,8 +115,8 @@ REASONS: Dict[str, Reason] = {
     ),
     "unsupported_relocation": Reason(
         "The patch needs a relocation that can not be carried out in a running process.",
-        "Avoid the construct (thread-local symbols, indirect functions that nobody in the process calls), or wait "
-        "for a version that has it.",
+        "Avoid the construct that is named: thread-local symbols, indirect functions that nobody in the process calls, "
+        "common symbols.",
     ),
     "relocation_overflow": Reason(
         "A relocated value does not fit its field at the addresses there are.",

@@ -51,7 +51,7 @@ class Job:
 
 
 def parse(data: Mapping[str, Any]) -> Job:
-    """:raises UsageError: a key is missing, unknown or of a wrong type; :raises Refused: ``not_supported_yet``"""
+    """:raises UsageError: a key is missing or unknown, or a value is not one that it can have"""
     if not isinstance(data, dict):
         raise UsageError("the job must be a JSON object")
     unknown = sorted(set(data) - _KEYS)
