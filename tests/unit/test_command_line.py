@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -272,8 +273,8 @@ def long_report() -> Report:
 
 def test_what_does_not_fit_stands_in_a_file_on_the_host(monkeypatch, capsys, answers, tmp_path):
     answers(long_report())
-    make = program.tempfile.mkstemp
-    monkeypatch.setattr(program.tempfile, "mkstemp", lambda **options: make(**{**options, "dir": tmp_path}))
+    make = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", lambda **options: make(**{**options, "dir": tmp_path}))
     code, answer = from_stdin(monkeypatch, capsys, '{"format": 1, "command": "apply"}')
     assert (code, answer["counts"]) == (4, {"busy": 500})
     (path,) = tmp_path.iterdir()
@@ -287,6 +288,6 @@ def test_a_disk_that_takes_no_file_does_not_swallow_the_report(monkeypatch, caps
         raise OSError(28, "No space left on device")
 
     answers(long_report())
-    monkeypatch.setattr(program.tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "mkstemp", full)
     code, answer = from_stdin(monkeypatch, capsys, '{"format": 1, "command": "apply"}')
     assert (code, answer["counts"], answer["details_path"]) == (4, {"busy": 500}, None)
