@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Callable, Tuple
 
 from ..errors import Gone, LivepatchError, RolledBack, Stranded
@@ -25,7 +26,7 @@ def put_in(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[],
     :raises RolledBack: it went wrong on the way
     :raises Stranded: and could not be undone
     """
-    load_into(tracee, plan)
+    load_into(tracee, plan, patience, between)
     # Whoever waited outside is in the new code next, and has to be seen there when the waiting room is to go.
     mine = plan.ledger
     tracee.add_patch(mine.text[0], mine.text[0] + mine.text[1], mine.title, *mine.record.eh_frame)
@@ -58,18 +59,27 @@ def _check_no_jump(tracee: Tracee, plan: Plan, cause: Exception) -> None:
             raise Stranded("could_not_undo", f"{cause}; the jump at {site.name} stands") from cause
 
 
-def load_into(tracee: Tracee, plan: Plan) -> None:
-    """Bring code, data and ledger into the process; no jump leads there yet."""
+def load_into(tracee: Tracee, plan: Plan, patience: Patience, between: Callable[[], None]) -> None:
+    """Bring code, data and ledger into the process; no jump leads there yet.
+
+    :raises Busy: no thread came to make the calls within the patience
+    """
     content = load.Content(plan.data, plan.linked.text, plan.layout.data_span, plan.layout.text_span)
-    loaded = False
-    try:
-        with tracee.hold(load.calls_needed(content), load.scratch(plan.artifact_id)) as hold:
-            load.load(hold, content, plan.linked.data_address, plan.linked.text_address)
-            loaded = True
-    except LivepatchError as error:
-        if loaded:  # the thread did not come back from the last call in time
-            _unload(tracee, plan, error)
-        raise
+    until = time.monotonic() + patience.seconds
+    while True:
+        held = loaded = False
+        try:
+            with tracee.hold(load.calls_needed(content), load.scratch(plan.artifact_id)) as hold:
+                held = True
+                load.load(hold, content, plan.linked.data_address, plan.linked.text_address)
+                loaded = True
+            return
+        except LivepatchError as error:
+            if loaded:  # the thread did not come back from the last call in time
+                _unload(tracee, plan, error)
+            if held or error.reason != "stop_timeout" or time.monotonic() > until:
+                raise
+        between()
 
 
 def _unload(tracee: Tracee, plan: Plan, cause: Exception) -> None:
