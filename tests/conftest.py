@@ -18,6 +18,7 @@ import pytest
 from livepatch.cpu import ALL, Cpu
 from tests.harness import product, toolchain
 from tests.harness.program import Program
+from tests.killing.judge import Range
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -115,6 +116,16 @@ def build_patch(tmp_path: Path) -> Callable[..., Path]:
         return product.build(pair, tmp_path / f"{name}-{version}.lp.o", name=name, version=version)
 
     return built
+
+
+@pytest.fixture
+def target(
+    object_pair: Callable[..., toolchain.Pair], start: Callable[..., Program], build_patch: Callable[..., Path]
+) -> Range:
+    """What the kill tests shoot at, running: threads in several calls, whose registers, results and calls are checked
+    all the time; and the patch of its two functions."""
+    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
+    return Range(start(pair.program), build_patch(pair, name="pairwise"))
 
 
 @pytest.fixture

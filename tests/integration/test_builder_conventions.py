@@ -9,26 +9,10 @@ import functools
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from livepatch.artifact import file as artifact_file
 from livepatch.build import pipeline
 from livepatch.build.request import BuildRequest
-from livepatch.cpu import Cpu
 from tests.harness.workshop import MAIN, Workshop, names, refused
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds shared libraries of -fPIC objects."""
-    return Workshop(tmp_path / "libraries", cpu)
-
-
-@pytest.fixture
-def programs(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds programs of objects whose functions see each other."""
-    return Workshop(tmp_path / "programs", cpu, ("-fno-pie",), ("-no-pie",))
-
 
 STATIC = "static int __attribute__((noinline)) helper(int x) { return x * %s; }\n"
 

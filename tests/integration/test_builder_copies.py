@@ -15,7 +15,6 @@ from livepatch import build_main
 from livepatch.build import pipeline
 from livepatch.build.pipeline import Built
 from livepatch.build.request import BuildRequest
-from livepatch.cpu import Cpu
 from livepatch.errors import UsageError
 from tests.harness.workshop import MAIN, Workshop
 from tests.harness.workshop import refused as workshop_refused
@@ -51,12 +50,6 @@ static int __attribute__((noinline)) scaled(int a, int b)
 int (*volatile kept)(int, int) = scaled;
 int work(int x) { return scaled(x, 7) + scaled(x + 1, 7); }
 """
-
-
-@pytest.fixture
-def programs(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds programs of objects whose functions see each other."""
-    return Workshop(tmp_path / "programs", cpu, ("-fno-pie",), ("-no-pie",))
 
 
 def make(request: BuildRequest, *accepted: str) -> Built:

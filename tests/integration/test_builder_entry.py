@@ -14,15 +14,9 @@ from livepatch.cpu import Cpu
 from tests.harness.workshop import Workshop
 
 
-@pytest.fixture
-def workshop(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds programs."""
-    return Workshop(tmp_path / "shop", cpu, ("-fno-pie",), ("-no-pie",))
-
-
-def safe(workshop: Workshop, target: str, patch: str, *flags: str, name: str = "f") -> bool:
+def safe(programs: Workshop, target: str, patch: str, *flags: str, name: str = "f") -> bool:
     """``entry_safe`` of a function in the patch's manifest."""
-    request = workshop.manual(target, patch, *flags)
+    request = programs.manual(target, patch, *flags)
     functions = artifact_file.parse(pipeline.build(request)).manifest.functions
     return {each.name: each.entry_safe for each in functions}[name]
 
@@ -30,12 +24,12 @@ def safe(workshop: Workshop, target: str, patch: str, *flags: str, name: str = "
 PLAIN = "int work(int x) { return x; } int g(int); int f(int x) { return x %s 300; }"
 
 
-def test_straight_code_is_safe(workshop: Workshop) -> None:
-    assert safe(workshop, PLAIN % "*", "int f(int x) { return x; }")
+def test_straight_code_is_safe(programs: Workshop) -> None:
+    assert safe(programs, PLAIN % "*", "int f(int x) { return x; }")
 
 
-def test_code_behind_endbr_is_safe(workshop: Workshop) -> None:
-    assert safe(workshop, PLAIN % "*", "int f(int x) { return x; }", "-fcf-protection=full")
+def test_code_behind_endbr_is_safe(programs: Workshop) -> None:
+    assert safe(programs, PLAIN % "*", "int f(int x) { return x; }", "-fcf-protection=full")
 
 
 LOOP = """
@@ -44,10 +38,10 @@ unsigned f(unsigned x) { do x = x * 3 ^ x >> 1; while (x & 0x70); return x; }
 """
 
 
-def test_a_loop_into_the_jump_is_not_safe(workshop: Workshop) -> None:
+def test_a_loop_into_the_jump_is_not_safe(programs: Workshop) -> None:
     """gcc -Os begins this function with the loop itself: its branch lands within the first five bytes."""
     new = "unsigned f(unsigned x) { return x; }"
-    assert not safe(workshop, LOOP, new, "-Os", "-fomit-frame-pointer")
+    assert not safe(programs, LOOP, new, "-Os", "-fomit-frame-pointer")
 
 
 RECURSIVE = """
@@ -56,9 +50,9 @@ int f(int x) { return x < 2 ? 1 : f(x - 1) * x - f(x - 2); }
 """
 
 
-def test_calling_itself_is_safe(workshop: Workshop) -> None:
+def test_calling_itself_is_safe(programs: Workshop) -> None:
     new = "int f(int x) { return x; }"
-    assert safe(workshop, RECURSIVE, new, "-O1", "-fno-optimize-sibling-calls")
+    assert safe(programs, RECURSIVE, new, "-O1", "-fno-optimize-sibling-calls")
 
 
 COMPUTED = """
@@ -72,8 +66,8 @@ two: return 4;
 }"""
 
 
-def test_a_jump_whose_goal_is_not_told_is_not_safe(workshop: Workshop) -> None:
-    assert not safe(workshop, COMPUTED, "int f(int x, void *to) { return to ? x : 0; }")
+def test_a_jump_whose_goal_is_not_told_is_not_safe(programs: Workshop) -> None:
+    assert not safe(programs, COMPUTED, "int f(int x, void *to) { return to ? x : 0; }")
 
 
 SWITCH = """
@@ -107,7 +101,7 @@ static int __attribute__((noinline)) pair(int x%s) { return x * %s; }
 int work(int x) { return pair(x%s); }"""
 
 
-def test_a_private_interface_that_changes_is_not_safe_for_both_sides(workshop: Workshop) -> None:
+def test_a_private_interface_that_changes_is_not_safe_for_both_sides(programs: Workshop) -> None:
     old, new = CHANGED % ("", "7", ""), CHANGED % (", int y", "y", ", x + 2")
-    artifact = workshop.patch(old, new, "int work(int); int main(int c, char **v) { (void)v; return work(c); }")
+    artifact = programs.patch(old, new, "int work(int); int main(int c, char **v) { (void)v; return work(c); }")
     assert [(each.name, each.entry_safe) for each in artifact.manifest.functions] == [("pair", False), ("work", False)]

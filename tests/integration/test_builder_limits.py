@@ -4,25 +4,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from livepatch.build import pipeline
-from livepatch.cpu import Cpu
 from tests.harness.workshop import MAIN, OLD, Workshop, names, refused
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds shared libraries of -fPIC objects."""
-    return Workshop(tmp_path / "libraries", cpu)
-
-
-@pytest.fixture
-def programs(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds programs of objects whose functions see each other."""
-    return Workshop(tmp_path / "programs", cpu, ("-fno-pie",), ("-no-pie",))
 
 
 def test_data_that_differs_is_refused(workshop: Workshop) -> None:

@@ -12,20 +12,8 @@ from pathlib import Path
 import pytest
 
 from livepatch.build import pipeline
-from livepatch.cpu import I386, X86_64, Cpu
+from livepatch.cpu import I386, X86_64
 from tests.harness.workshop import MAIN, NEW, OLD, Workshop, names, refused
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds shared libraries of -fPIC objects."""
-    return Workshop(tmp_path / "libraries", cpu)
-
-
-@pytest.fixture
-def programs(tmp_path: Path, cpu: Cpu) -> Workshop:
-    """Builds programs of objects whose functions see each other."""
-    return Workshop(tmp_path / "programs", cpu, ("-fno-pie",), ("-no-pie",))
 
 
 def test_nothing_changed_is_refused(workshop: Workshop) -> None:

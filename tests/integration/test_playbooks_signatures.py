@@ -15,7 +15,6 @@ from livepatch.cpu import X86_64
 from tests.harness import namespace
 from tests.harness.playbook import Run, playbook
 from tests.harness.program import Program
-from tests.harness.signing import Key
 from tests.integration.ssh_server import SshServer
 
 pytestmark = pytest.mark.xdist_group("signatures")  # one ssh server, one set of keys
@@ -35,19 +34,6 @@ def program(object_pair, start) -> Program:
 @pytest.fixture
 def artifact(object_pair, build_patch, program) -> Path:
     return build_patch(object_pair())
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Key]:
-    folder = tmp_path_factory.mktemp("keys")
-    return {name: Key.make(folder, name) for name in ("ops", "eve")}
-
-
-@pytest.fixture
-def trusted(tmp_path: Path, keys: dict[str, Key]) -> Path:
-    path = tmp_path / "trusted"
-    path.write_text(keys["ops"].allowed())
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,8 @@ import itertools
 import pytest
 
 from tests.killing import gallery, stopped
-from tests.killing.judge import Range
 
 pytestmark = pytest.mark.soak
-
-
-@pytest.fixture
-def target(object_pair, start, build_patch) -> Range:
-    """The kill target of this architecture, running, and the patch of its two functions."""
-    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
 
 
 @pytest.mark.parametrize("before", ["running", "stopped"])

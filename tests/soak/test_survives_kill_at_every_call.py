@@ -15,13 +15,6 @@ from tests.killing.judge import OLD, Range
 pytestmark = pytest.mark.soak
 
 
-@pytest.fixture
-def target(object_pair, start, build_patch) -> Range:
-    """The kill target of this architecture, running, and the patch of its two functions."""
-    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
-
-
 @pytest.mark.parametrize("act", ["apply", "revert"])
 def test_a_killed_act_leaves_old_or_new_or_says_interrupted(target, act):
     assert gallery.shoot_through(target, act, every=True)

@@ -4,8 +4,8 @@
 
 ::
 
-    livepatch[812]: event=begins act=apply pid=4711 start=91287 exe="/usr/sbin/nginx" ... by="ansible:deploy" uid=0
-    livepatch[812]: event=applied act=apply pid=4711 ...
+    livepatch[812]: event=begins act="apply" pid=4711 start=91287 exe="/usr/sbin/nginx" ... by="ansible:deploy" uid=0
+    livepatch[812]: event=applied act="apply" pid=4711 ...
 
 Whoever is killed in the middle has left ``begins``, with who it was.  Only
 commands that write are heard of.  The host's syslog may be slow or not there at

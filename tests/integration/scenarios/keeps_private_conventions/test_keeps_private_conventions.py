@@ -17,7 +17,6 @@ from tests.harness import manifests, toolchain, traces
 
 HERE = Path(__file__).parent
 WORKER = toolchain.PROGRAMS / "worker.c"
-WAITS = HERE.parent / "is_busy_while_a_thread_is_inside" / "waits.c"
 HURRY = ("--patience", "0.3", "--attempts", "3")
 QUESTIONS = (0, 1, 2, 3, 7, 100, -5, 99999, 123456)
 NAMES = {"none", "one", "three", "five", "nine", "narrow", "store"}
@@ -136,7 +135,7 @@ def test_new_code_calls_static_functions_that_stay_by_their_own_convention(shop,
 
 
 def test_a_thread_that_sleeps_behind_a_thunk_is_found_through_it(shop, cpu, start, livepatch):
-    target = shop.program("target", main=WAITS, unit="blocks.c")
+    target = shop.program("target", main=toolchain.PROGRAMS / "waits.c", unit="blocks.c")
     artifact = shop.patch(target, "blocks.c")
     (function,) = artifact_file.read(str(artifact)).manifest.functions
     assert (function.name, function.thunk) == ("inner", "inner.thunk")

@@ -4,21 +4,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.harness import traces
 from tests.harness.product import livepatch
 
-WAITS = Path(__file__).resolve().parents[1] / "is_busy_while_a_thread_is_inside"
 ENTRY = ("--consistency", "entry")
 
 
 @pytest.fixture
 def it(cpu, patient):
     """A program whose replaced function can be made to block in read(2)."""
-    return patient(WAITS / "waits.c", WAITS / "waiting.c")
+    return patient("waits.c", "waiting.c")
 
 
 def block(it, cpu):

@@ -13,7 +13,6 @@ import pytest
 from tests.borrowing import wait_until_blocked
 from tests.harness import traces
 from tests.killing import injector
-from tests.killing.judge import Range
 from tests.killing.stopped import disturb, go_on, news, shoot_through, stop
 
 THREADS = 3
@@ -160,13 +159,6 @@ def test_a_job_in_the_background_that_reads_is_stopped_and_patched(shell, termin
 
 
 # ---- signals in the middle ----
-
-
-@pytest.fixture
-def target(object_pair, start, build_patch) -> Range:
-    """Threads in several calls, whose registers, results and calls are checked all the time."""
-    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
 
 
 @pytest.mark.parametrize("before", ["running", "stopped"])

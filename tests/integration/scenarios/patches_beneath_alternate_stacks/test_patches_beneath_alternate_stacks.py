@@ -11,7 +11,6 @@ import pytest
 from tests.harness import traces
 from tests.killing.stopped import go_on, stop
 
-WAITING = "../is_busy_while_a_thread_is_inside/waiting.c"
 HURRY = ("--patience", "0.3", "--attempts", "3")
 WHERE = ("bss", "mapped", "local")
 
@@ -19,7 +18,7 @@ WHERE = ("bss", "mapped", "local")
 @pytest.mark.parametrize("how", ["blocks", "runs"])
 @pytest.mark.parametrize("where", WHERE)
 def test_a_function_beneath_the_handler_is_found(cpu, patient, where, how):
-    it = patient("alternates.c", WAITING, where)
+    it = patient("alternates.c", "waiting.c", where)
     for act, status, result in ((it.apply, "applied", 1), (it.revert, "reverted", 2)):
         inside = int(it.program.ask(f"enter inside {how}").split()[1])
         answer = act("--coroutines", "ignore", *HURRY)  # these would be found in memory, too
@@ -36,7 +35,7 @@ def test_a_function_beneath_the_handler_is_found(cpu, patient, where, how):
 @pytest.mark.parametrize("how", ["blocks", "runs"])
 @pytest.mark.parametrize("where", WHERE)
 def test_it_is_patched_and_put_back_while_a_handler_is_at_work(cpu, patient, where, how, stopped):
-    it = patient("alternates.c", WAITING, where)
+    it = patient("alternates.c", "waiting.c", where)
     for act, status, result in ((it.apply, "applied", 2), (it.revert, "reverted", 1)):
         it.program.ask(f"enter outside {how}")
         if stopped:
@@ -53,7 +52,7 @@ def test_it_is_patched_and_put_back_while_a_handler_is_at_work(cpu, patient, whe
 
 @pytest.mark.parametrize("where", ["bss", "local"])
 def test_no_call_is_made_on_an_alternate_stack(cpu, patient, where):
-    it = patient("alternates.c", WAITING, where, "alone")
+    it = patient("alternates.c", "waiting.c", where, "alone")
     while len(os.listdir(f"/proc/{it.pid}/task")) > 1:  # the one that sent the signal
         os.sched_yield()
     with traces.untouched(it.pid):

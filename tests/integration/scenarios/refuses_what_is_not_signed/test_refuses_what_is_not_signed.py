@@ -17,20 +17,6 @@ from tests.harness.signing import Key
 OLD, NEW = "31", "3001"  # "work 10" of the unpatched and of the patched program
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Key]:
-    folder = tmp_path_factory.mktemp("keys")
-    return {name: Key.make(folder, name) for name in ("ops", "eve")}
-
-
-@pytest.fixture
-def trusted(tmp_path: Path, keys: dict[str, Key]) -> Path:
-    """A list that allows ops."""
-    path = tmp_path / "trusted"
-    path.write_text(keys["ops"].allowed())
-    return path
-
-
 @pytest.fixture
 def etc(tmp_path: Path, keys: dict[str, Key]) -> Path:
     """What stands as /etc/livepatch on a host that allows ops."""

@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.harness import traces
 from tests.harness.product import livepatch
-
-WAITS = Path(__file__).resolve().parents[1] / "is_busy_while_a_thread_is_inside"
 
 
 @pytest.fixture
@@ -90,7 +86,7 @@ def test_all_patches_that_it_supersedes_go_and_others_stay(cpu, patient, variant
 
 
 def test_the_old_version_is_put_back_where_another_process_fails(cpu, patient, start, variant):
-    it = patient(WAITS / "waits.c", WAITS / "waiting.c")
+    it = patient("waits.c", "waiting.c")
     other = start(it.pair.program)
     for pid in (it.pid, other.pid):
         assert livepatch("apply", "--pid", pid, it.artifact).status == "applied"

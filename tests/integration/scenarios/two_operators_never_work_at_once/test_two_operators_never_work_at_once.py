@@ -15,17 +15,10 @@ import pytest
 
 from tests.harness import product, traces
 from tests.killing import injector
-from tests.killing.judge import INTERRUPTED, NEW, OLD, Range
+from tests.killing.judge import INTERRUPTED, NEW, OLD
 
 _EFFECT = {"applied": NEW, "reverted": OLD}
 _IDLE = {("already", None), ("absent", None), ("refused", "in_use_by")}
-
-
-@pytest.fixture
-def target(object_pair, start, build_patch) -> Range:
-    """The kill target of this architecture, running, and the patch of its two functions."""
-    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
 
 
 def outcome(run: injector.Run) -> tuple[str, str | None]:

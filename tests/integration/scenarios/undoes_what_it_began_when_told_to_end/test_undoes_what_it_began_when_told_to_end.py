@@ -11,18 +11,11 @@ import pytest
 
 from tests.harness import traces
 from tests.killing import injector
-from tests.killing.judge import NEW, OLD, Range
+from tests.killing.judge import NEW, OLD
 from tests.killing.stopped import go_on, stop
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STEP = 8
-
-
-@pytest.fixture
-def target(object_pair, start, build_patch) -> Range:
-    """Threads in several calls, whose registers, results and calls are checked all the time."""
-    pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
 
 
 @pytest.mark.parametrize("act", ["apply", "revert"])
