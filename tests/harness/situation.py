@@ -137,14 +137,13 @@ class Situation:
             self.says("apply", "already")
         self.gives("new")
         self.is_listed()
-        self.says("revert", "reverted")
-        self.gives("old")
+        self.leaves()
         with traces.untouched(self.pid):
             self.says("revert", "absent")
         self.gives("old")
         self.says("apply", "applied")
         self.gives("new")
-        self.leaves_nothing()
+        self.leaves()
 
     def gives(self, age: str) -> None:
         """Every result of calls that begin now is of this age; of those before none was wrong, no signal lost."""
@@ -168,13 +167,13 @@ class Situation:
         listed = [(patch["name"], patch["state"]) for patch in answer.process["patches"]]
         assert (answer.code, listed) == (0, [(self.folder.name, "applied")]), answer
 
-    def leaves_nothing(self) -> None:
-        """Take the patch out: what the house was before it is again, to the byte of its code."""
+    def leaves(self) -> None:
+        """Take the patch out: nothing of it is left, at the latest after some more commands."""
         self.says("revert", "reverted")
         self.gives("old")
-        for _ in range(_LATER):
-            if not traces.our_mappings(self.pid):
-                break
-            product.forked("recover", "--pid", self.pid)
+        told = []
+        while traces.our_mappings(self.pid) and len(told) < _LATER:
+            told.append(product.forked("recover", "--pid", self.pid).report["message"])
             self.gives("old")
+        assert traces.our_mappings(self.pid) == [], told
         traces.assert_clean(self.pid)

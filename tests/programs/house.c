@@ -55,9 +55,17 @@ static void call(enum kind kind)
         atomic_fetch_add(&wrong, 1);
 }
 
+/* What a call has left on the unused part of a stack that lives on could keep the memory of a patch for ever. */
+static __attribute__((noinline)) void wash(void)
+{
+    char below[32768];
+    explicit_bzero(below, sizeof below);
+}
+
 /* Between two calls: leaves the processors to the others. */
 static void breathe(void)
 {
+    wash();
     nanosleep(&(struct timespec){.tv_nsec = 500 * 1000}, NULL);
 }
 
@@ -109,8 +117,10 @@ static void on_queued(int number, siginfo_t *information, void *context)
 
 static void *receive(void *closed)
 {
-    for (;;)
+    for (;;) {
+        wash();
         sigsuspend(closed);
+    }
     return NULL;
 }
 
