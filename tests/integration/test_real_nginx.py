@@ -21,6 +21,8 @@ from tests.harness.playbook import playbook
 from tests.real.nginx import rebuild, server
 from tests.real.objects import functions_that_differ
 
+pytestmark = pytest.mark.xdist_group("nginx")  # it is built once
+
 OLD, NEW = 500, 400  # answers to a COPY with a short Destination
 RELOADS = 20
 
