@@ -311,20 +311,6 @@ def broken_symbols(data: bytes) -> Iterator[Mutant]:
             yield Mutant(f"symbol {number}: {field} is {value:#x}", bytes(changed))
 
 
-def broken_files(arch: str) -> Iterator[Mutant]:
-    """Every file mutant there is, one byte string each; every one is to be refused."""
-    data = artifacts.artifact(arch)
-    yield from truncated(data)
-    yield from broken_headers(data)
-    yield from broken_sections(data)
-    yield from broken_relocations(data)
-    yield from broken_symbols(data)
-    for mutant in broken_manifests(arch):
-        yield Mutant(f"manifest: {mutant.name}", artifacts.artifact(arch, spelled(mutant.of)))
-    for mutant in broken_json(arch):
-        yield Mutant(f"manifest: {mutant.name}", artifacts.artifact(arch, mutant.of))
-
-
 def spelled(manifest: Any) -> bytes:
     """A manifest, right or not, as the bytes of its section."""
     return json.dumps(manifest).encode()

@@ -16,8 +16,6 @@ from livepatch.kernel.procfs import Mapping
 from livepatch.loading import place
 from livepatch.loading.place import LOWEST, PAGE, ROOM, STACK_GUARD, find_gap
 
-GIB = 1 << 30
-
 PIE_64 = """
     555555554000-555555556000 r-xp daemon
     555555556000-555555557000 rw-p daemon

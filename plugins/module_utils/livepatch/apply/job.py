@@ -166,7 +166,7 @@ def _report(job: Job, artifacts: Sequence[Artifact], cases: Sequence[Case]) -> R
         artifacts=[artifact.summary() for artifact in artifacts],
         plans=plans,
         plan_sha256=identity.hash_of_all(plans) if plans else None,
-        diff=predict.diff(job, cases),
+        diff=predict.diff(cases),
     )
 
 

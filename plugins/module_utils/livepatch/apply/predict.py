@@ -88,7 +88,7 @@ def plan_revert(job: Job, case: Case) -> None:
     case.report.status = "planned"
 
 
-def diff(job: Job, cases: Sequence[Case]) -> List[Dict[str, str]]:
+def diff(cases: Sequence[Case]) -> List[Dict[str, str]]:
     """Per process, which function goes from which code to which: by name, no addresses."""
     result = []
     for case in cases:

@@ -45,7 +45,6 @@ class _Symbol:
     size: int
     type: int
     binding: int
-    visibility: int
 
 
 class ObjectWriter:
@@ -76,10 +75,9 @@ class ObjectWriter:
         size: int = 0,
         type: int = STT_NOTYPE,
         binding: int = STB_LOCAL,
-        visibility: int = STV_DEFAULT,
     ) -> int:
         """Add a symbol; a handle for :meth:`relocation`."""
-        self._symbols.append(_Symbol(name, section, value, size, type, binding, visibility))
+        self._symbols.append(_Symbol(name, section, value, size, type, binding))
         return len(self._symbols) - 1
 
     def relocation(self, section: int, offset: int, type: int, symbol: int, addend: int) -> None:
@@ -127,9 +125,9 @@ class ObjectWriter:
         for handle, each in enumerate(self._symbols):
             info = each.binding << 4 | each.type
             name = names.add(each.name)
-            row: tuple[int, ...] = (name, each.value, each.size, info, each.visibility, each.section)
+            row: tuple[int, ...] = (name, each.value, each.size, info, STV_DEFAULT, each.section)
             if layout.word == 8:
-                row = (name, info, each.visibility, each.section, each.value, each.size)
+                row = (name, info, STV_DEFAULT, each.section, each.value, each.size)
             layout.symbol.pack_into(table, layout.symbol.size * numbers[handle], *row)
         return _Section(".symtab", SHT_SYMTAB, 0, layout.word, layout.symbol.size, table, len(table))
 

@@ -14,7 +14,6 @@ from ..elf import (
     SHF_EXECINSTR,
     SHF_MERGE,
     SHF_STRINGS,
-    SHF_TLS,
     SHF_WRITE,
     SHN_ABS,
     SHN_COMMON,
@@ -97,11 +96,6 @@ class Section:
     def writable(self) -> bool:
         """Whether the program may write to it; what is read-only once it is relocated is not."""
         return bool(self.header.flags & SHF_WRITE) and not self.name.startswith(".data.rel.ro")
-
-    @property
-    def thread_local(self) -> bool:
-        """Whether every thread has its own."""
-        return bool(self.header.flags & SHF_TLS)
 
     def entry_at(self, point: int) -> tuple[bytes, int]:
         """Of a merged section: the string from here on, or the whole constant and where in it this is."""

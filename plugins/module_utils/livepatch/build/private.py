@@ -108,7 +108,7 @@ class _Settlement:
             if not self._is_private(what, local, signature, each.home) and not vector:
                 continue
             assert signature is not None
-            self._check_thunk(what, each.symbol.address, signature, each.home)
+            self._check_thunk(what, each.symbol.address, signature)
             name = f"livepatch.target.{len(self._thunks)}"
             stack, registers, offset = [], [], 0
             for parameter in signature.parameters:
@@ -174,7 +174,7 @@ class _Settlement:
         cpu = self._cpu
         if signature is None:
             raise Refused("private_abi", f"{what} needs a thunk, and no DWARF says what it takes")
-        self._check_thunk(what, each.match.addresses[0], signature, home)
+        self._check_thunk(what, each.match.addresses[0], signature)
         new = self._proposal.debug[each.unit].find(each.name)
         if new is not None and any(parameter.in_registers for parameter in new.signature.parameters) and cpu.word == 4:
             raise Refused("private_abi", f"the new {each.name} takes arguments in registers")
@@ -241,7 +241,7 @@ class _Settlement:
                 return xmm
         raise Refused("private_abi", f"{what} is local, and may return its result in xmm0")
 
-    def _check_thunk(self, what: str, address: int, signature: Signature, home: Unit) -> None:
+    def _check_thunk(self, what: str, address: int, signature: Signature) -> None:
         """Whether a thunk can be made for a function of the target.
 
         :raises Refused: ``private_abi``

@@ -64,11 +64,6 @@ class Formula(NamedTuple):
         return "G" in self.text.split()
 
     @property
-    def needs_got(self) -> bool:
-        """Whether there must be a GOT, with or without slots."""
-        return "GOT" in self.text.split()
-
-    @property
     def needs_symbol(self) -> bool:
         """Whether the symbol's address counts: not where only its size or the GOT itself is asked for."""
         return bool({"S", "L", "G"} & set(self.text.split()))

@@ -116,14 +116,13 @@ def tids(pid: int) -> List[int]:
     return _numbers(f"/proc/{pid}/task", pid)
 
 
-def maps(pid: int, tid: Optional[int] = None) -> List[Mapping]:
+def maps(pid: int) -> List[Mapping]:
     """The memory map, in order of address.
 
-    Give ``tid`` where the leader has exited: /proc/PID/maps is empty then, a
-    living thread's own file is not.
+    :param pid: a living thread's where the leader has exited: /proc/PID/maps is empty then
     """
     result = []
-    for line in _text(_read(f"{_directory(pid, tid)}/maps", pid)).split("\n"):
+    for line in _text(_read(f"/proc/{pid}/maps", pid)).split("\n"):
         if line:
             fields = line.split(None, 5)
             start, _, end = fields[0].partition("-")
@@ -198,9 +197,9 @@ def cgroup(pid: int) -> str:
     return named
 
 
-def descriptors(pid: int, tid: Optional[int] = None) -> List[Tuple[int, str]]:
+def descriptors(pid: int) -> List[Tuple[int, str]]:
     """Open file descriptors and what they lead to."""
-    directory = f"{_directory(pid, tid)}/fd"
+    directory = f"/proc/{pid}/fd"
     result = []
     for number in _numbers(directory, pid):
         try:

@@ -30,7 +30,6 @@ SYSCALL = binding.PTRACE_SYSCALL
 GETREGSET = binding.PTRACE_GETREGSET
 SETREGSET = binding.PTRACE_SETREGSET
 POKETEXT = binding.PTRACE_POKETEXT
-PEEKTEXT = binding.PTRACE_PEEKTEXT
 GETEVENTMSG = binding.PTRACE_GETEVENTMSG
 O_SYSGOOD = binding.PTRACE_O_TRACESYSGOOD
 O_CLONE = binding.PTRACE_O_TRACECLONE
@@ -101,9 +100,9 @@ def listen(tid: int) -> None:
     _call(LISTEN, tid)
 
 
-def detach(tid: int, signal_number: int = 0) -> None:
+def detach(tid: int) -> None:
     """Let go of a stopped thread."""
-    _call(DETACH, tid, 0, signal_number)
+    _call(DETACH, tid)
 
 
 class Regset:

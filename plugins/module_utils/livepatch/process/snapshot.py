@@ -152,13 +152,6 @@ class Snapshot:
             image for image in self.images if image.build_id is None and image.text_sha256() == text_sha256
         )
 
-    def is_same_process(self) -> bool:
-        """Whether the PID still means the process that was looked at."""
-        try:
-            return procfs.stat(self.pid).start_time == self.start_time
-        except ProcessLookupError:
-            return False
-
     def close(self) -> None:
         """Close the memory."""
         self.memory.close()

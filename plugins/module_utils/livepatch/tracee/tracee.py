@@ -44,15 +44,14 @@ class Tracee:
     """As a context manager: nothing of ours is in the process's way after the end.
 
     :param snapshot: the process as it was looked at
-    :param patches: code of patches that are in it: (start, end, name, eh_frame address, eh_frame size)
     :raises Refused: ``not_permitted``, ``no_gadget``
     :raises ProcessLookupError: it is gone
     """
 
-    def __init__(self, snapshot: Snapshot, patches: Sequence[Tuple[int, int, str, int, int]] = ()) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.pid = snapshot.pid
-        self._patches = list(patches)
+        self._patches: List[Tuple[int, int, str, int, int]] = []  # start, end, name, eh_frame: address, size
         self.task = snapshot.task
         self._filtered = snapshot.seccomp != 0
         assert snapshot.cpu is not None, "fitness.check looks at that"
