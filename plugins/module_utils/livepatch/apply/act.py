@@ -62,7 +62,7 @@ def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
     for case in done:
         out_of_use = case.plan.displaced if case.plan is not None else [case.found] if case.found else []
         for found in out_of_use:
-            _collect(case, found, cancel)
+            _collect(job, case, found, cancel)
 
 
 def _one(job: Job, case: Case, cancel: Cancel) -> None:
@@ -152,7 +152,7 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
             if case.plan is not None:
                 with suppress(Gone, LivepatchError, OSError), tracee_of(case.snapshot, case.installed) as tracee:
                     _add(tracee, case.plan.ledger)
-                    memory.collect(tracee, case.plan.ledger, _never)
+                    memory.collect(tracee, case.plan.ledger, _never, _seen(job))
         except (Gone, ProcessLookupError):
             case.gone()
         except (LivepatchError, OSError) as error:
@@ -172,14 +172,20 @@ def _take_out(
     return revert_one.take_out(tracee, found, present, back, entry, patience_of(job), between)
 
 
-def _collect(case: Case, found: Ledger, cancel: Cancel) -> None:
+def _seen(job: Job) -> str:
+    """How memory that a switch of this job has put out of use is searched for coroutines, see memory.collect."""
+    mode = job.parameters["coroutines"]
+    return "auto" if mode == "auto" and not predict.terms_of(job).entry else "search"
+
+
+def _collect(job: Job, case: Case, found: Ledger, cancel: Cancel) -> None:
     """Free the memory of a patch that is out of use; the act has succeeded whatever comes of it."""
     assert case.snapshot is not None
     try:
         with tracee_of(case.snapshot, case.installed) as tracee:
             if case.plan is not None:
                 _add(tracee, case.plan.ledger)
-            kept = memory.collect(tracee, found, cancel.check)
+            kept = memory.collect(tracee, found, cancel.check, _seen(job))
     except (Gone, ProcessLookupError):
         return
     except (LivepatchError, OSError) as error:

@@ -12,19 +12,25 @@ from ..tracee.references import TooLarge
 from ..tracee.stop import StoppedThread
 from ..tracee.tracee import Patience, Tracee
 from . import layers, ledger, switch
+from .installed import code_at
 from .ledger import Ledger
 
 _TOO_LARGE = "its memory is kept: the process is too large to be searched for pointers into it in a short stop"
 _PATIENCE = Patience(seconds=2.0, attempts=8, stop=0.050)
 
 
-def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
+def collect(tracee: Tracee, found: Ledger, between: Callable[[], None], coroutines: str = "search") -> str:
     """Free the memory of a patch whose code is out of use, if nothing leads there.
 
+    :param coroutines: "auto": a strict switch in this mode has just seen that no coroutine is inside.  After
+        any other one may be, in a process that shows no sign of having any: then "search"
     :returns: why it was kept; "" when it was freed
     :raises LivepatchError: it could not be freed
     """
     switch.claim(tracee, [(found, ledger.RETIRED)])
+    for site in found.record.sites:
+        if code_at(tracee.memory.read, site) == site.new_bytes:
+            return f"its memory is kept: the jump at {site.name} leads there"
     begins = found.text[0]
     if not any(each.start <= begins < each.end and each.executable for each in tracee.mappings()):
         free(tracee, found, ledger.RETIRED)  # an earlier one had come that far
@@ -41,8 +47,9 @@ def collect(tracee: Tracee, found: Ledger, between: Callable[[], None]) -> str:
         reference = tracee.find_reference(wanted, threads)
         return None if reference is None else Busy("still_referenced", reference)
 
+    patience = _PATIENCE._replace(coroutines=coroutines)
     try:
-        tracee.at_safe_point(layers.watched([], [found], []), still, lambda: None, _PATIENCE, between)
+        tracee.at_safe_point(layers.watched([], [found], []), still, lambda: None, patience, between)
     except TooLarge:
         return _TOO_LARGE
     except (Busy, Refused) as error:

@@ -113,3 +113,17 @@ def test_what_an_ended_thread_has_left_on_its_stack_is_nobodys(cpu, patient):
     answer = it.revert(*SEARCH)
     assert answer.status == "reverted", answer
     assert it.program.ask("run") == "ran 22"
+
+
+def test_new_code_that_a_coroutine_finishes_in_is_not_freed_under_it(cpu, patient):
+    """Nothing but the request to search tells that it has coroutines, and a later command does not make it."""
+    it = patient("coroutines.c", "pausing.c", flags=BY_HAND)
+    assert it.apply(*SEARCH).status == "applied"
+    assert it.program.ask("enter 7") == "inside"
+    answer = it.revert(*SEARCH, "--consistency", "entry")
+    assert answer.status == "reverted", answer
+    assert "kept" in answer.process["message"]
+    assert it.recover().code == 0
+    assert it.program.ask("leave 7") == "left 23"
+    assert it.program.ask("enter 7") == "inside"
+    assert it.program.ask("leave 7") == "left 22"
