@@ -44,7 +44,7 @@ def carry_out(job: Job, cases: Sequence[Case], cancel: Cancel) -> None:
         return
     done: List[Case] = []
     for index, case in enumerate(todo):
-        if any(other.failed for other in case.earlier):
+        if any(other.missed for other in case.earlier):
             case.hold_back()  # it was planned to stand beside that one
             continue
         journal.begins(job, case)

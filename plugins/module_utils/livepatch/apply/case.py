@@ -43,6 +43,12 @@ class Case:
         return self.report.status in ("applied", "reverted")
 
     @property
+    def missed(self) -> bool:
+        """Whether the process is not as those that come after this one were planned for: ``on_busy: skip``."""
+        was_to_change = self.plan is not None or self.found is not None
+        return self.failed or (was_to_change and self.report.status == "skipped")
+
+    @property
     def planned_before(self) -> List[Ledger]:
         """Patches that earlier cases put into the process."""
         return [case.plan.ledger for case in self.earlier if case.plan is not None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness import traces
+from tests.harness.product import livepatch
 
 HURRY = ("--patience", "0.3", "--attempts", "3")
 
@@ -57,3 +58,20 @@ def test_on_busy_skip_is_no_failure(cpu, it):
         answer = it.apply(*HURRY, "--on-busy", "skip")
     assert (answer.code, answer.status, answer.reason) == (0, "skipped", "function_on_stack"), answer
     assert it.program.ask("leave") == "left 1"
+
+
+def test_what_was_to_stand_on_one_that_is_skipped_is_held_back(cpu, it, variant):
+    second = variant(it, "second", requires=["fix"])
+    both = (it.artifact, second)
+    skip = (*HURRY, "--on-busy", "skip")
+    block(it, cpu)
+    with traces.untouched(it.pid):
+        answer = livepatch("apply", "--pid", it.pid, *both, *skip)
+    assert [each["status"] for each in answer.processes] == ["skipped"] * 2, answer
+    assert answer.processes[1]["reason"] == "held_back"
+    assert it.program.ask("leave") == "left 1"
+    assert livepatch("apply", "--pid", it.pid, *both).code == 0
+    block(it, cpu)
+    answer = livepatch("revert", "--pid", it.pid, *both, *skip)
+    assert [each["status"] for each in answer.processes] == ["skipped"] * 2, answer
+    assert it.program.ask("leave") == "left 2"

@@ -60,3 +60,13 @@ def test_nobody_may_be_in_any_version_when_a_strict_patch_follows(cpu, it, varia
     assert it.program.ask("leave") == "left 1"
     assert livepatch("revert", "--pid", it.pid, second, it.artifact).code == 0
     traces.assert_clean(it.pid)
+
+
+def test_one_that_is_covered_leaves_without_a_write(cpu, it, variant):
+    block(it, cpu)
+    second = variant(it, "second", plus=3)
+    assert livepatch("apply", "--pid", it.pid, it.artifact, second, *ENTRY).code == 0
+    answer = it.revert(*ENTRY)
+    assert answer.status == "reverted", answer
+    assert it.program.ask("leave") == "left 1"
+    assert [each["name"] for each in livepatch("list", "--pid", it.pid).process["patches"]] == ["second"]
