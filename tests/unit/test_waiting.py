@@ -163,6 +163,14 @@ def test_a_slot_that_leads_to_no_code_is_refused(memory):
         found(memory)
 
 
+def test_what_a_thread_has_come_through_already_may_have_led_to_code_that_was_unloaded_since(memory):
+    room = swapped(memory, leads_to=0x6000)
+    memory.write(STACK, (0x1234).to_bytes(8, "little"))
+    assert found(memory) == (PLAN, True)
+    room.end()
+    assert memory.word(STACK) == 0x1234
+
+
 # -- unwinding through a swapped address --------------------------------------------
 
 

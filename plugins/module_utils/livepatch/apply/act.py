@@ -137,21 +137,19 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
     for case in reversed(list(done)):
         assert case.snapshot is not None
         try:
-            with tracee_of(case.snapshot, case.installed) as tracee:
+            with _after(case) as tracee:
                 if job.command == "revert":
                     assert case.found is not None
                     present = layers.without(case.present, [case.found])
                     revert_one.put_back(tracee, case.found, present, patience_of(job), _never)
                 else:
                     assert case.plan is not None
-                    _add(tracee, case.plan.ledger)
                     mine, back = case.plan.ledger, case.plan.displaced
                     present = layers.in_order([*layers.without(case.plan.beneath, back), mine])
                     _take_out(job, tracee, mine, present, back, _never)
             case.failed_with(RolledBack("put_back", f"process {case.report.pid} is as it was before"))
             if case.plan is not None:
-                with suppress(Gone, LivepatchError, OSError), tracee_of(case.snapshot, case.installed) as tracee:
-                    _add(tracee, case.plan.ledger)
+                with suppress(Gone, LivepatchError, OSError), _after(case) as tracee:
                     memory.collect(tracee, case.plan.ledger, _never, _seen(job))
         except (Gone, ProcessLookupError):
             case.gone()
@@ -182,15 +180,24 @@ def _collect(job: Job, case: Case, found: Ledger, cancel: Cancel) -> None:
     """Free the memory of a patch that is out of use; the act has succeeded whatever comes of it."""
     assert case.snapshot is not None
     try:
-        with tracee_of(case.snapshot, case.installed) as tracee:
-            if case.plan is not None:
-                _add(tracee, case.plan.ledger)
+        with _after(case) as tracee:
             kept = memory.collect(tracee, found, cancel.check, _seen(job))
     except (Gone, ProcessLookupError):
         return
     except (LivepatchError, OSError) as error:
         kept = f"its memory is kept: {error}"
     case.report.message = "; ".join(filter(None, [case.report.message, kept]))
+
+
+def _after(case: Case) -> Tracee:
+    """The process, with the unwind tables also of what this job has put into it, this case included."""
+    assert case.snapshot is not None
+    tracee = tracee_of(case.snapshot, case.installed)
+    for found in case.planned_before:
+        _add(tracee, found)
+    if case.plan is not None:
+        _add(tracee, case.plan.ledger)
+    return tracee
 
 
 def tracee_of(snapshot: Snapshot, installed: Optional[Installed]) -> Tracee:

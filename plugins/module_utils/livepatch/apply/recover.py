@@ -76,8 +76,12 @@ def cut_off(installed: Installed) -> List[CutOff]:
 
 
 def _displaced(installed: Installed, found: Ledger, states: Tuple[int, ...]) -> List[Ledger]:
-    places = found.record.displaced
-    return [each for each in installed.ledgers if each.data[0] in places and each.state in states]
+    return [each for each in installed.ledgers if _took_the_place(found, each) and each.state in states]
+
+
+def _took_the_place(found: Ledger, other: Ledger) -> bool:
+    """Whether ``other`` is one that ``found`` has displaced, and not one that came there after that was freed."""
+    return other.data[0] in found.record.displaced and other.record.order < found.record.order
 
 
 def recover(
@@ -154,7 +158,7 @@ def _release(tracee: Tracee, found: Ledger, installed: Installed) -> str:
 
     :raises Refused: ``code_differs``: its jumps do not stand
     """
-    successors = [each for each in installed.in_force if found.data[0] in each.record.displaced]
+    successors = [each for each in installed.in_force if _took_the_place(each, found)]
     state = ledger.RETIRED if successors else ledger.APPLIED
     present = [*installed.in_force, *([] if successors else [found])]
     for site in found.record.sites:

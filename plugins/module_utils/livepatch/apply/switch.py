@@ -90,16 +90,21 @@ def perform(tracee: Tracee, switch: Switch, patience: Patience, between: Callabl
             for change in reversed(switch.changes):
                 set_state(tracee, change.ledger.data[0], change.after)
         except OSError as error:
-            _take_back(tracee, done, error)
+            _take_back(tracee, switch.changes, done, error)
 
     return tracee.at_safe_point(switch.watched, still, commit, patience, between)
 
 
-def _take_back(tracee: Tracee, done: Sequence[Jump], cause: OSError) -> None:
-    """Everybody stands still: what was written is unwritten, the last first."""
+def _take_back(tracee: Tracee, changes: Sequence[Change], done: Sequence[Jump], cause: OSError) -> None:
+    """Everybody stands still: what was written is unwritten, the last first.
+
+    So are states: nobody must free what a jump leads to again.
+    """
     try:
         for jump in reversed(done):
             tracee.write_code(jump.address, jump.old)
+        for change in reversed(changes):
+            set_state(tracee, change.ledger.data[0], change.during)
     except ProcessLookupError:  # killed
         raise
     except OSError as error:

@@ -240,8 +240,10 @@ def read(cpu: Cpu, data: Range, executable: Callable[[int], bool], memory: Memor
             return Found(plan if _text_stands(plan, memory) else None, False)
         if not _text_stands(plan, memory):
             raise Unsound("its code is not what it should be")
-        for slot in used:
-            if slot.address and not executable(slot.leads_to):
+        room = Room(plan, memory)
+        for index, slot in enumerate(used):
+            # where a thread has come through already, the code may be unloaded by now
+            if room.leads_here(index, slot) and not executable(slot.leads_to):
                 raise Unsound(f"it would lead to {slot.leads_to:#x}, where no code is")
         return Found(plan, True)
     except ProcessLookupError:
