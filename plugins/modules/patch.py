@@ -144,6 +144,14 @@ msg:
   returned: always
   type: str
   sample: 14 applied
+status:
+  description: Where the whole task was turned down, in which state it leaves the processes; V(refused) is untouched.
+  returned: when nothing was done for a reason that concerns all of it
+  type: str
+reason:
+  description: A stable word for that, for playbooks.
+  returned: as RV(status)
+  type: str
 counts:
   description: Number of processes per status.
   returned: always
@@ -242,8 +250,23 @@ artifact:
       description: Its version.
       type: str
     target:
-      description: What it is for, with build ID, digest of the code, name, soname and type.
+      description: What it is for, with C(name), C(build_id) and C(text_sha256), the digest of its code.
       type: dict
+    arch:
+      description: V(x86_64) or V(i386).
+      type: str
+    functions:
+      description: The functions that it replaces.
+      type: list
+      elements: str
+    cve:
+      description: What it fixes.
+      type: list
+      elements: str
+    copies:
+      description: Functions that go on running old code, which the patch's author has accepted.
+      type: list
+      elements: str
 artifacts:
   description: All patches of the task, each as in RV(artifact).
   returned: always

@@ -67,13 +67,23 @@ msg:
   description: What was found, in a sentence.
   returned: always
   type: str
+status:
+  description: Where the whole task was turned down, in which state it leaves the processes; V(refused) is untouched.
+  returned: when nothing was done for a reason that concerns all of it
+  type: str
+reason:
+  description: A stable word for that, for playbooks.
+  returned: as RV(status)
+  type: str
 counts:
   description: Number of processes per status.
   returned: always
   type: dict
   sample: {applied: 14}
 exit_code:
-  description: The injector's; 0, or 6 where an earlier act was interrupted.
+  description:
+    - The injector's; 0, or 6 where an earlier act was interrupted; with artifacts that of the worst status. The task
+      fails where it is not 0, with everything that was found.
   returned: always
   type: int
 processes:
@@ -101,13 +111,35 @@ processes:
       description: Files that it runs and that were replaced or deleted on disk (with O(outdated)).
       type: list
       elements: str
+artifact:
+  description: The patch, where there is one, as in M(userspace.livepatch.patch).
+  returned: when one artifact was given
+  type: dict
 artifacts:
-  description: The patches that were asked for, or that were found.
+  description: The patches that were asked for.
   returned: always
   type: list
   elements: dict
+plan:
+  description: What M(userspace.livepatch.patch) would do, by groups of processes that are alike.
+  returned: when one artifact was given
+  type: dict
+plans:
+  description: The plan of each artifact.
+  returned: always
+  type: list
+  elements: dict
+plan_sha256:
+  description: The identity of the plans, all together.
+  returned: when artifacts were given
+  type: str
 unseen:
   description: Number of processes that may not be looked at without becoming root.
+  returned: always
+  type: int
+  sample: 0
+unjournaled:
+  description: Number of lines that the host's syslog or journald did not take; a module that only reads writes none.
   returned: always
   type: int
   sample: 0

@@ -43,8 +43,7 @@ LAW = {
 PACKAGES = {
     "kernel": {"ptrace"},
     "cpu": {"ptrace"},
-    "build": {"elftools", "capstone", "jsonschema"},
-    "artifact": {"jsonschema"},  # schema.py, which no host gets
+    "build": {"elftools", "capstone"},
     "action": {"ansible", "jsonschema"},
     "modules": {"ansible"},
     "plugin_utils": {"ansible"},

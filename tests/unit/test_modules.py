@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -14,8 +15,10 @@ from ansible_collections.userspace.livepatch.plugins.doc_fragments.attributes im
 from ansible_collections.userspace.livepatch.plugins.module_utils import injector
 from ansible_collections.userspace.livepatch.plugins.modules import patch, patch_info
 from livepatch.apply.parameters import PARAMETERS
+from livepatch.artifact import file as artifact_file
 from livepatch.process.targets import SELECTION_KEYS
-from livepatch.report import STATUSES
+from livepatch.report import STATUSES, ProcessReport, Report
+from tests import artifacts
 
 # What only one of the modules asks for, and the job does not know by this name.
 OWN = {"artifact", "artifacts", "remote_src", "state", "_push"}
@@ -89,3 +92,25 @@ def test_the_documentation_and_the_specification_have_the_same_options(
 def test_every_status_is_documented() -> None:
     (status,) = [yaml.safe_load(patch.RETURN)["processes"]["contains"]["status"]["description"]]
     assert [word for word in STATUSES if f"V({word})" not in json.dumps(status)] == []
+
+
+@pytest.mark.parametrize("module", [patch, patch_info])
+def test_what_is_returned_is_documented(module: Any) -> None:
+    documented = yaml.safe_load(module.RETURN)
+    report = injector.result_of(Report("apply").to_json())
+    of_ansible = {"changed", "failed", "diff"}
+    assert set(documented) == (set(report) - of_ansible) | {"status", "reason"}
+
+
+def test_what_is_returned_of_a_process_is_documented() -> None:
+    keys = {each.name for each in dataclasses.fields(ProcessReport)}
+    here, info = (
+        set(yaml.safe_load(module.RETURN)["processes"]["contains"]) for module in (patch, patch_info)
+    )
+    assert here == keys - {"patches", "outdated"}
+    assert here | info == keys
+
+
+def test_what_is_returned_of_an_artifact_is_documented() -> None:
+    summary = artifact_file.parse(artifacts.artifact("x86_64")).summary()
+    assert set(yaml.safe_load(patch.RETURN)["artifact"]["contains"]) == set(summary)

@@ -4,8 +4,8 @@
 
 ::
 
-    4  watch      new processes get their patches (a later issue)
-    3  apply      artifact -> patched process       build   compiled code -> artifact
+    4  __main__   the managed host's program        build_main   the build host's
+    3  apply      artifact -> patched process       build        compiled code -> artifact
     2  loading    code and data into a tracee
        tracee     a process we hold
     1  process    a process, looked at and left alone
@@ -15,7 +15,7 @@
 A room imports only from rooms on lower floors, those that its row in
 ``tests/unit/test_layers.py`` names; every room may import ``errors``.
 ``tracee`` and ``loading`` share a floor: ``loading`` may enter ``tracee``.
-``__main__`` (managed host) and ``build_main`` (build host) translate between
+``__main__`` and ``build_main`` translate between
 people or programs and the jobs, and decide nothing.
 
 ``cpu`` and ``kernel`` use python-ptrace, which ``python_ptrace`` imports for them.
