@@ -3,7 +3,7 @@
 """A plan's identity: what was predicted for a host, in a form that outlives PIDs.
 
 A worker that was recycled since is no drift; a new binary, a missing unit or
-another set of functions is.  ``docs/formats.md`` ("Plan") has the bytes.
+another set of functions is.  ``docs/formats.md`` ("The plan and its identity") has the bytes.
 """
 
 from __future__ import annotations
