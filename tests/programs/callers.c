@@ -10,6 +10,7 @@
  *   one     the same, in slow_int only: half a patch looks like all of it or like none
  *   block   in read(2), until it gets a byte, one every so many microseconds
  *   jump    computing, and leaves every other call by longjmp(3)
+ *   fork    in nanosleep(2) and in fork(2), in slow_int only: the child returns from there, too, and ends
  *   leave   sleeping, and leaves the fifth call by pthread_exit(3), through a frame that must be cleaned up
  *
  * With NUMBER, a seccomp filter kills for that system call. Then:
@@ -30,16 +31,18 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SPIN, SLEEP, BLOCK, JUMP, ONE, LEAVE, STUCK };
-static const char *const names[] = {"spin", "sleep", "block", "jump", "one", "leave"};
+enum { SPIN, SLEEP, BLOCK, JUMP, ONE, FORK, LEAVE, STUCK, CHILD };
+static const char *const names[] = {"spin", "sleep", "block", "jump", "one", "fork", "leave"};
 static long micros;
 static int threads, gate[2], door[2], told[2];
 static __thread int how;
 static __thread jmp_buf back;
 static __thread int *calls_here, jumps;
+static __thread volatile long *children_wrong;
 
 static struct counter {
     volatile long calls, old, new, wrong;
@@ -71,6 +74,18 @@ void pass_time(void)
         while (nanosleep(&nap, &nap))
             ;
         break;
+    case FORK: {
+        int status;
+        while (nanosleep(&nap, &nap))
+            ;
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (!child)
+            how = CHILD;
+        else if (waitpid(child, &status, 0) != child || status)
+            *children_wrong += 1;
+        break;
+    }
     case BLOCK:
         CHECK(read(gate[0], &byte, 1) == 1);
         break;
@@ -100,6 +115,7 @@ static void *calls(void *given)
     struct counter *mine = given;
     how = (int)mine->calls;
     mine->calls = 0;
+    children_wrong = &mine->wrong;
     int number = mine - counters;
     usleep(micros * number / threads); /* out of step */
     for (;;) {
@@ -110,9 +126,12 @@ static void *calls(void *given)
             if (!setjmp(back))
                 count(mine, slow_int(number, 2) - 10 * number);
         } else {
-            count(mine, slow_int(number, mine->calls % 4) - 10 * number);
+            long which = slow_int(number, mine->calls % 4) - 10 * number;
+            if (how == CHILD)
+                _exit(which != 1 && which != 2);
+            count(mine, which);
         }
-        if (how != JUMP && how != ONE) {
+        if (how != JUMP && how != ONE && how != FORK) {
             struct two two = slow_two(number);
             count(mine, two.second == ~two.first ? two.first - 10 * number : -1);
             count(mine, slow_long(number) - ((long long)~number << 32 | number * 10));

@@ -65,6 +65,15 @@ def test_a_frame_that_longjmp_abandons_is_no_obstacle(patient):
     collected(it)
 
 
+def test_children_that_are_forked_inside_return_through_the_room_that_they_inherit(patient):
+    it = patient("callers.c", "slow.c", 3, "fork", 5_000)
+    for act, status, code in ((it.apply, "applied", "new"), (it.revert, "reverted", "old")):
+        answer = act()
+        assert answer.status == status, answer.process
+        assert which(it) == {code}
+    collected(it)
+
+
 def test_threads_under_a_filter_that_allows_it_are_waited_for(cpu, patient):
     it = patient("callers.c", "slow.c", 3, "sleep", 5_000, cpu.syscall_number("reboot"))
     assert it.apply().status == "applied"
