@@ -29,12 +29,14 @@ class Installed:
     :ivar damaged: sentences about mappings of ours that can not be understood
     :ivar stray: memory and descriptors of ours that belong to no ledger
     :ivar rooms: where threads waited to be out of a function
+    :ivar lost: patches that say they are in force, and whose library was unloaded since, or loaded anew
     """
 
     ledgers: List[Ledger] = field(default_factory=list)
     damaged: List[str] = field(default_factory=list)
     stray: Leftovers = Leftovers((), (), ())
     rooms: waiting_room.Left = waiting_room.Left()
+    lost: List[Ledger] = field(default_factory=list)
 
     @property
     def anything(self) -> bool:
@@ -55,7 +57,7 @@ class Installed:
     @property
     def retired(self) -> List[Ledger]:
         """Patches of which only the memory is left."""
-        return [found for found in self.ledgers if found.state == ledger.RETIRED]
+        return [found for found in self.ledgers if found.state == ledger.RETIRED or found in self.lost]
 
     @property
     def unfinished(self) -> str:
@@ -71,7 +73,7 @@ class Installed:
     @property
     def in_force(self) -> List[Ledger]:
         """Patches whose code runs, but where one above has replaced a function once more."""
-        return [found for found in self.ledgers if found.state == ledger.APPLIED]
+        return [found for found in self.ledgers if found.state == ledger.APPLIED and found not in self.lost]
 
 
 def has_any(pid: int) -> bool:
@@ -95,7 +97,19 @@ def read(snapshot: Snapshot, read_memory: Read) -> Installed:
             damaged.append(f"the memory at {start:#x} of process {snapshot.pid} carries our name, but {error}")
     known = {each.text[0] for each in found}
     stray = left._replace(data=(), texts=[text for text in left.texts if text[0] not in known])
-    return Installed(layers.in_order(found), damaged, stray, waiting_room.find(snapshot))
+    lost = [each for each in found if each.state == ledger.APPLIED and _is_lost(snapshot, each, read_memory)]
+    return Installed(layers.in_order(found), damaged, stray, waiting_room.find(snapshot), lost)
+
+
+def _is_lost(snapshot: Snapshot, found: Ledger, read_memory: Read) -> bool:
+    """Whether no jump of a patch stands because its library is not there any more, or was mapped anew."""
+    code = [(site, code_at(read_memory, site)) for site in found.record.sites]
+    if all(here == site.old_bytes for site, here in code):
+        return True
+    target = found.record.target
+    images = snapshot.targets(target["build_id"], target["text_sha256"])
+    there = any(image.start == found.record.image_start for image in images)
+    return not there and all(here != site.new_bytes for site, here in code)
 
 
 def _read_one(start: int, end: int, read_memory: Read) -> Ledger:
@@ -131,7 +145,7 @@ def described(installed: Installed, read_memory: Read) -> List[Dict[str, Any]]:
 
 def _state(installed: Installed, found: Ledger, read_memory: Read) -> str:
     """The ledger's word, if the jumps bear it out."""
-    if found.state == ledger.APPLIED and not stands(installed, found, read_memory):
+    if found in installed.lost or found.state == ledger.APPLIED and not stands(installed, found, read_memory):
         return "overwritten"
     return ledger.STATES[found.state]
 

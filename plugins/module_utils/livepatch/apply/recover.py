@@ -15,6 +15,8 @@ reverting                   finish the revert, free the memory; what it had
 replacing                   as the patch that displaces it; without one, it is
                             applied as before
 retired                     free the memory, if nothing leads there
+applied, and its library    retired, then that
+unloaded or loaded anew
 text without ledger         unmap: the ledger, which goes last, is gone already
 open memfd of ours          close it
 ==========================  ===================================================
@@ -109,8 +111,13 @@ def recover(
             done.append(f"removed {found.title}, which was not in force yet")
         elif found.state == ledger.REPLACING:
             done.append(_release(tracee, found, installed))
-        elif found.state == ledger.RETIRED and not memory.collect(tracee, found, between):
-            done.append(f"freed the memory of {found.title}")
+        elif found in installed.retired:
+            if found in installed.lost:
+                switch.claim(tracee, [(found, ledger.APPLIED)])
+                switch.set_state(tracee, found.data[0], ledger.RETIRED)
+                done.append(f"{found.title} is out of use: its library was unloaded")
+            if not memory.collect(tracee, found, between):
+                done.append(f"freed the memory of {found.title}")
     stray = installed.stray
     if stray.texts or stray.descriptors:
         with tracee.hold(load.CLEAN_CALLS) as hold:
