@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 userspace.livepatch contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""dlclose(3) takes the jumps away with the code: the patch is out of use, and does not stand in the way of any other."""
+"""dlclose(3) takes the jumps away with the code: the patch is out of use, and in no other's way."""
 
 from __future__ import annotations
 
