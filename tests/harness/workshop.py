@@ -48,6 +48,12 @@ def refused(reason: str, build: Callable[[], object], *words: str) -> None:
         assert word in caught.value.what, caught.value
 
 
+def command_line(request: BuildRequest) -> list[str]:
+    """A request by hand as options of ``livepatch build``, all but where to."""
+    source = ["--target", request.target, "--patch-source", str(request.patch_source)]
+    return [*source, "--name", request.name, "--version", request.version]
+
+
 class Workshop:
     """A folder, an architecture and a compiler.
 

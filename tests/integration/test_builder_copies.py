@@ -16,7 +16,7 @@ from livepatch.build import pipeline
 from livepatch.build.pipeline import Built
 from livepatch.build.request import BuildRequest
 from livepatch.errors import UsageError
-from tests.harness.workshop import MAIN, Workshop
+from tests.harness.workshop import MAIN, Workshop, command_line
 from tests.harness.workshop import refused as workshop_refused
 
 # twice is called through a pointer, and inlined into two functions; rest would have to stay as it is.
@@ -92,17 +92,7 @@ def test_a_copy_that_is_accepted_by_name_is_in_the_manifest_and_warned_about(
     assert start <= copy.address < start + size
     assert any("rest goes on running the old code of twice" in each for each in built.warnings)
     dest = tmp_path / "fix.lp.o"
-    words = [
-        "--target",
-        request.target,
-        "--patch-source",
-        request.patch_source,
-        "--name",
-        "fix",
-        "--version",
-        "1",
-    ]
-    words += ["--accept-copy", "rest", "--dest", dest]
+    words = [*command_line(request), "--accept-copy", "rest", "--dest", dest]
     assert build_main.main(["build", *map(str, words)]) == 0
     assert "rest goes on" in capsys.readouterr().err
     assert build_main.main(["inspect", str(dest)]) == 0

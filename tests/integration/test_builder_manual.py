@@ -16,7 +16,7 @@ from livepatch.artifact.manifest import Manifest
 from livepatch.build import pipeline
 from livepatch.build.request import BuildRequest
 from livepatch.cpu import Cpu
-from tests.harness.workshop import MAIN, Workshop
+from tests.harness.workshop import MAIN, Workshop, command_line
 from tests.harness.workshop import refused as workshop_refused
 
 TARGET = """
@@ -168,17 +168,7 @@ def test_flags_reach_the_compiler_and_the_same_file_gives_the_same_bytes(worksho
 def test_the_command_line_hands_words_to_the_compiler(workshop: Workshop, tmp_path: Path) -> None:
     request = workshop.manual(TARGET, "int work(int x) { return x * FACTOR + TERM; }")
     dest = tmp_path / "fix.lp.o"
-    words = [
-        "--target",
-        request.target,
-        "--patch-source",
-        request.patch_source,
-        "--name",
-        "fix",
-        "--version",
-        "1",
-    ]
-    words += ["--cflags=-DFACTOR=9 -DTERM=3", "--cflags", "-Wall -Wextra", "--dest", str(dest)]
+    words = [*command_line(request), "--cflags=-DFACTOR=9 -DTERM=3", "--cflags", "-Wall -Wextra", "--dest", str(dest)]
     assert build_main.main(["build", *map(str, words)]) == 0
     assert dest.read_bytes() == pipeline.build(
         dataclasses.replace(request, cflags=("-DFACTOR=9", "-DTERM=3"))

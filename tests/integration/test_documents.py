@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.harness.documents import Shell, commands, plain
@@ -25,14 +23,3 @@ def test_every_command_of_the_page_does_what_the_page_says(name, tmp_path):
             for line in command.shown:
                 wanted, found = plain(line), plain(printed.replace(str(shell.folder), "."))
                 assert wanted in found, f"{wanted!r} is not in {found!r}: {where}"
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_the_links_of_the_page_lead_somewhere(name):
-    text = (REPOSITORY / "docs" / name).read_text()
-    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-                for line in text.splitlines() if line.startswith("#")}  # fmt: skip
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        file, _, heading = target.partition("#")
-        assert (REPOSITORY / "docs" / file).exists(), target
-        assert file or heading in headings, target

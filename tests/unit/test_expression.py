@@ -141,11 +141,11 @@ def test_what_reading_raises_comes_through() -> None:
 
 def test_noise_is_malformed_or_has_a_value_in_time() -> None:
     chance = random.Random(1)
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(3000):
         noise = bytes(chance.choice((chance.randrange(256), LIT, 0x22, 0x2F, 0x28, 0x12)) for _ in range(20))
         try:
             assert 0 <= evaluate(noise, REGISTERS, read, 8) <= ALL_ONES
         except (Malformed, Unavailable):
             pass
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20

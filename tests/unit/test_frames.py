@@ -250,7 +250,7 @@ def test_mutated_bytes_are_malformed_or_read_in_time(seed: int) -> None:
     data = bytearray(data)
     for _ in range(chance.randint(1, 12)):
         data[chance.randrange(len(data))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
-    began = time.monotonic()
+    began = time.process_time()
     for read in (
         lambda: FrameTable.from_header(data, ADDRESS, at, chance.choice((4, 8))),
         lambda: FrameTable.from_section(data, ADDRESS, chance.choice((4, 8))),
@@ -265,7 +265,7 @@ def test_mutated_bytes_are_malformed_or_read_in_time(seed: int) -> None:
                 assert row is None or row.start <= pc < row.end
             except Malformed:
                 pass
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_cursor_ends_where_it_must() -> None:

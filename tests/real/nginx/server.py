@@ -90,7 +90,7 @@ class Server:
             if len(workers) == WORKERS and not workers & set(before) and not alive:
                 return workers
             assert time.monotonic() < deadline, (workers, before, self.log())
-            time.sleep(0.01)
+            os.sched_yield()
 
     def copies(self) -> dict[int, set[int]]:
         """What each worker of now answers to a COPY with a short Destination: PID -> statuses.

@@ -74,10 +74,8 @@ def answers(program):
     return [program.ask(f"work {x}") for x in QUESTIONS]
 
 
-def test_callers_that_stay_compute_as_if_the_new_code_had_been_compiled_in(shop, cpu, start, livepatch):
-    target = shop.program("target")
-    artifact = shop.patch(target)
-    program, oracle = start(target), start(shop.program("oracle", "-DFIXED"))
+def comes_and_goes(program, oracle, artifact, livepatch):
+    """Patched, the program answers as the oracle does, which was compiled so; then as before."""
     before = answers(program)
     applied = livepatch("apply", artifact, "--pid", program.pid)
     assert applied.status == "applied", applied
@@ -85,6 +83,12 @@ def test_callers_that_stay_compute_as_if_the_new_code_had_been_compiled_in(shop,
     assert patched == answers(oracle) and patched != before
     assert livepatch("revert", artifact, "--pid", program.pid).status == "reverted"
     assert answers(program) == before
+
+
+def test_callers_that_stay_compute_as_if_the_new_code_had_been_compiled_in(shop, cpu, start, livepatch):
+    target = shop.program("target")
+    artifact = shop.patch(target)
+    comes_and_goes(start(target), start(shop.program("oracle", "-DFIXED")), artifact, livepatch)
 
 
 def test_every_shape_of_function_is_replaced_through_a_thunk(shop, cpu):
@@ -124,14 +128,8 @@ def test_new_code_calls_static_functions_that_stay_by_their_own_convention(shop,
     artifact = shop.patch(target, "calls.c")
     (function,) = artifact_file.read(str(artifact)).manifest.functions
     assert (function.name, function.convention) == ("work", "standard")
-    program, oracle = start(target), start(shop.program("oracle", "-DNEW_WORK", unit="calls.c"))
-    before = answers(program)
-    applied = livepatch("apply", artifact, "--pid", program.pid)
-    assert applied.status == "applied", applied
-    patched = answers(program)
-    assert patched == answers(oracle) and patched != before
-    assert livepatch("revert", artifact, "--pid", program.pid).status == "reverted"
-    assert answers(program) == before
+    oracle = shop.program("oracle", "-DNEW_WORK", unit="calls.c")
+    comes_and_goes(start(target), start(oracle), artifact, livepatch)
 
 
 def test_a_thread_that_sleeps_behind_a_thunk_is_found_through_it(shop, cpu, start, livepatch):
