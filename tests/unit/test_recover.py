@@ -126,3 +126,13 @@ def test_only_a_patch_above_displaces():
         other = patch(order, F, 0x10000, ledger.APPLIED)
         (act,) = recover.cut_off(Installed([above, other]))
         assert len(act.displaced) == expected
+
+
+def test_a_revert_that_had_not_begun_is_forgotten():
+    """A child forked while its parent's revert waits has this ledger; nobody asked to take its fix out."""
+    only = patch(1, F, 0x10000, ledger.REVERTING)
+    process = Process(only)
+    process.write(F, only.record.sites[0].new_bytes)
+    (said,) = recover.recover(process, Installed([only]), lambda *_: None, PATIENCE, lambda: None)
+    assert process.state_of(only) == ledger.APPLIED
+    assert "fix-1 1 is in force" in said

@@ -141,7 +141,12 @@ def _put_back(job: Job, done: Iterable[Case]) -> None:
                 if job.command == "revert":
                     assert case.found is not None
                     present = layers.without(case.present, [case.found])
-                    revert_one.put_back(tracee, case.found, present, patience_of(job), _never)
+                    # Calls may have begun beneath since; whether they can stay only an artifact tells.
+                    safe = case.artifact is not None and all(
+                        function.entry_safe for function in case.artifact.manifest.functions
+                    )
+                    entry = predict.terms_of(job).entry and safe
+                    revert_one.put_back(tracee, case.found, present, entry, patience_of(job), _never)
                 else:
                     assert case.plan is not None
                     mine, back = case.plan.ledger, case.plan.displaced

@@ -10,6 +10,8 @@ switching, all jumps        it is applied, and what it displaced is retired
 switching, some jumps       take them back, put back what it would displace,
                             free the memory
 switching, none             free the memory
+reverting, all jumps        it is applied: a child that was forked while a
+                            revert waited for a safe point was asked nothing
 reverting                   finish the revert, free the memory; what it had
                             displaced comes back where that had begun
 replacing                   as the patch that displaces it; without one, it is
@@ -146,6 +148,11 @@ def _finish(
             return f"removed {found.title}, which was not in force yet"
         left = [jump.undone for jump in reversed(jumps[:written])]
     else:
+        if jumps and not written:
+            for each in act.displaced:
+                switch.set_state(tracee, each.data[0], ledger.RETIRED)
+            switch.set_state(tracee, found.data[0], ledger.APPLIED)
+            return f"{found.title} is in force; its revert had not begun"
         left = jumps[written:]
     if left:
         for each in (found, *act.displaced):

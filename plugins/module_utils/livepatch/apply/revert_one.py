@@ -79,16 +79,22 @@ def take_out(
 
 
 def put_back(
-    tracee: Tracee, found: Ledger, present: Sequence[Ledger], patience: Patience, between: Callable[[], None]
+    tracee: Tracee,
+    found: Ledger,
+    present: Sequence[Ledger],
+    entry: bool,
+    patience: Patience,
+    between: Callable[[], None],
 ) -> None:
     """The way back from :func:`take_out`: jump into the patch again (``all_or_nothing``).
 
     :param present: the patches in force, ``found`` not among them
+    :param entry: calls under way may finish in the code beneath
     :raises Busy, Refused, RolledBack, Stranded: as switch.perform; the patch is retired
     """
     # Threads have been in there: recover must not free it unseen.
     changes = [Change(found, ledger.RETIRED, ledger.REVERTING, ledger.APPLIED)]
-    _perform(tracee, present, [], [found], changes, False, patience, between)
+    _perform(tracee, present, [], [found], changes, entry, patience, between)
 
 
 def _perform(
