@@ -397,10 +397,13 @@ def artifacts_on_host(paths: Sequence[str]) -> List[str]:
 
 
 def result_of(report: Mapping[str, Any]) -> Dict[str, Any]:
-    """A report as a module's result: ``msg`` for people, ``ansible_facts.livepatch`` for later tasks."""
+    """A report as a module's result: ``msg`` for people, ``ansible_facts.livepatch`` for later tasks.
+
+    What only lists fails where it could not look, not for what it found.
+    """
     result = {key: value for key, value in report.items() if key not in ("format", "command", "message")}
     result["msg"] = report["message"]
-    result["failed"] = report["exit_code"] != 0
+    result["failed"] = report["exit_code"] != 0 and not (report["command"] == "list" and report["processes"])
     result["ansible_facts"] = {
         "livepatch": {
             "counts": report["counts"],

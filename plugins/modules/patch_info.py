@@ -83,7 +83,7 @@ counts:
 exit_code:
   description:
     - The injector's; 0, or 6 where an earlier act was interrupted; with artifacts that of the worst status. The task
-      fails where it is not 0, with everything that was found.
+      does not fail for what it finds, only where it could not look.
   returned: always
   type: int
 processes:

@@ -246,6 +246,12 @@ def test_a_module_without_its_action_plugin_says_so() -> None:
         injector.carry_out({}, None, None)
 
 
+def test_what_only_lists_does_not_fail_for_what_it_finds() -> None:
+    found = {**REPORT, "command": "list", "exit_code": 6, "processes": [{"status": "interrupted"}]}
+    assert not injector.result_of(found)["failed"]
+    assert injector.result_of({**found, "processes": []})["failed"]
+
+
 def test_the_report_becomes_a_result_with_small_facts() -> None:
     result = injector.result_of({**REPORT, "exit_code": 3})
     assert result["failed"] and result["changed"] and result["msg"] == "1 applied"
