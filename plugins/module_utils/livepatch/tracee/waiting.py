@@ -107,7 +107,7 @@ class Waiting:
         self._check: Optional[StackCheck] = None
         self._obstacle = ""  # why nobody waits, in words
         self._found: List[Blocker] = []
-        self._allowed: Dict[int, bool] = {}  # by thread: what its seccomp filters say
+        self._allowed: Dict[Tuple[int, str], bool] = {}  # by thread and number of filters: what these say
         # The round: since when somebody waits; who has to be the first for the others to wait, too (None: anybody).
         self._since: Optional[float] = None
         self._awaited: Optional[Set[int]] = None
@@ -270,18 +270,20 @@ class Waiting:
     def _may_wait(self, tid: int, index: int) -> bool:
         """Whether a stopped thread's filters let it make the stub's call, and go on with it after a stop."""
         assert self._room is not None
-        if procfs.status(self._tracee.pid, tid).get("Seccomp", "0") == "0":
+        status = procfs.status(self._tracee.pid, tid)
+        if status.get("Seccomp", "0") == "0":
             return True
-        if tid not in self._allowed:
+        known = (tid, status.get("Seccomp_filters", ""))  # it may have installed one more since
+        if known not in self._allowed or not known[1]:
             cpu, behind = self._tracee.cpu, self._room.plan.behind_call(index)
             try:
                 filters = seccomp.read_filters(tid)
             except LivepatchError:
-                self._allowed[tid] = False
+                self._allowed[known] = False
             else:
                 calls = (Call("futex"), Call("restart_syscall"))
-                self._allowed[tid] = all(seccomp.allows(filters, cpu, call, behind) is None for call in calls)
-        return self._allowed[tid]
+                self._allowed[known] = all(seccomp.allows(filters, cpu, call, behind) is None for call in calls)
+        return self._allowed[known]
 
     # -- between stops ---------------------------------------------------------------
 
