@@ -68,6 +68,7 @@ def find(
     begin = time.monotonic()
     pause = _FIRST_PAUSE
     attempt = 1
+    told: Optional[Busy] = None
     while True:
         between()
         blocker = search.ahead(tracee.mappings()) if search else None
@@ -82,11 +83,13 @@ def find(
             blocker = outcome.blocker
             if blocker is None:
                 return outcome, attempt
+        if told is None or blocker.reason != "stop_timeout":
+            told = blocker  # that a stop once took too long says less than who was in the way before
         elapsed = time.monotonic() - begin
         if attempt >= patience.attempts or elapsed + pause > patience.seconds:
             tried = f"{attempt} attempts in {elapsed:.1f} s" if attempt > 1 else "one attempt"
             stopped = "; a signal has stopped the process: nothing is left before SIGCONT" if stop.group_stopped else ""
-            raise Busy(blocker.reason, f"{blocker.what} ({tried}{waiting.said}{stopped})")
+            raise Busy(told.reason, f"{told.what} ({tried}{waiting.said}{stopped})")
         may_wait = waiting.untried and search is None and not stop.group_stopped
         if attempt >= PLAIN_ATTEMPTS and blocker.reason == "function_on_stack" and may_wait:
             waiting.begin(watched, len(tracee.living()))
