@@ -125,7 +125,7 @@ def target(
     """What the kill tests shoot at, running: threads in several calls, whose registers, results and calls are checked
     all the time; and the patch of its two functions."""
     pair = object_pair("killtarget.c", "pairwise.c", support=("registers.S",))
-    return Range(start(pair.program), build_patch(pair, name="pairwise"))
+    return Range(start(pair.program, yielding=True), build_patch(pair, name="pairwise"))
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ class Program:
         *arguments: object,
         environment: Mapping[str, str] | None = None,
         wait: bool = True,
+        yielding: bool = False,
     ) -> None:
+        """:param yielding: its busy threads leave the processors to the tests and to what these start"""
         command: Sequence[str] = [str(path), *map(str, arguments)]
         self.path = Path(path)
         self._unread = b""
@@ -44,6 +46,7 @@ class Program:
             bufsize=0,
             env=None if environment is None else {**os.environ, **environment},
             start_new_session=True,
+            preexec_fn=(lambda: os.nice(10)) if yielding else None,
         )
         self.pid = self._process.pid
         self.may_exit = False  #: set by a test that makes the program end by itself

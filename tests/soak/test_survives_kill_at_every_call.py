@@ -39,5 +39,5 @@ def test_a_killed_act_on_a_stack_of_patches_leaves_one_side_or_the_other(object_
     again = dataclasses.replace(pair, new=pair.variant("-DFIXED_AGAIN"))
     first = product.build(pair, tmp_path / "first.lp.o", "first", "1")
     second = product.build(again, tmp_path / "second.lp.o", "second", "1", supersedes=["first"])
-    shelf = stacking.Shelf(Range(start(pair.program), first), second)
+    shelf = stacking.Shelf(Range(start(pair.program, yielding=True), first), second)
     assert shelf.shoot_through(act)["interrupted"]

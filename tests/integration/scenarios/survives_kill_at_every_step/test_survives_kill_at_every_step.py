@@ -32,10 +32,10 @@ def shelf(object_pair, start, tmp_path) -> stacking.Shelf:
     again = dataclasses.replace(pair, new=pair.variant("-DFIXED_AGAIN"))
     first = product.build(pair, tmp_path / "first.lp.o", "first", "1")
     second = product.build(again, tmp_path / "second.lp.o", "second", "1", supersedes=["first"])
-    return stacking.Shelf(Range(start(pair.program), first), second)
+    return stacking.Shelf(Range(start(pair.program, yielding=True), first), second)
 
 
 @pytest.mark.parametrize("act", stacking.ACTS)
 def test_a_killed_act_on_a_stack_of_patches_leaves_one_side_or_the_other(shelf, act):
-    found = shelf.shoot_through(act, step=11)  # all of them: tests/soak
+    found = shelf.shoot_through(act, step=17)  # all of them: tests/soak
     assert found["interrupted"] and found["before"], found
