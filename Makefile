@@ -24,7 +24,7 @@ demo:  ## patch two running daemons, 64- and 32-bit, by playbook, and revert (1 
 	@tools/setup.sh demo
 	@$(PYTHON) -m demo
 
-test: setup-test  ## the gates of `make lint`, then every test but the soak (20 minutes)
+test: setup-test  ## the gates of `make lint`, then every test but the soak (half an hour on two processors)
 	@# a gate that fails does not keep the tests from running; either fails the target
 	@gates=0; tools/lint.sh || gates=$$?; $(PYTHON) -m pytest $(SIDE_BY_SIDE) $(T) && exit $$gates
 
